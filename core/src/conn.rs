@@ -1,0 +1,1 @@
+//! The connection machine: one socket's protocol.

@@ -1,0 +1,1 @@
+//! SRV and TXT lookups for mongodb+srv.

@@ -1,0 +1,1 @@
+//! Server monitors and round-trip time probes.

@@ -1,0 +1,88 @@
+//! What an operation asks for: fixed before the first attempt, the same for every attempt.
+
+use bson::RawDocumentBuf;
+use bytes::Bytes;
+
+use crate::{
+    concern::{ReadConcern, WriteConcern},
+    id::ServerId,
+    read_preference::ReadPreference,
+};
+
+/// Which retry rules apply to an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retryability {
+    /// None (but an overloaded server may ask for a retry of any command).
+    None,
+    /// Those of reads (specification: "Retryable Reads").
+    Read,
+    /// Those of writes (specification: "Retryable Writes"): the command gets a `txnNumber`.
+    Write,
+}
+
+/// Which server an operation goes to.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A server that suits the read preference.
+    Read(ReadPreference),
+    /// A writable server.
+    Write,
+    /// The server that holds a cursor.
+    Server(ServerId),
+}
+
+/// A kind-1 section of OP_MSG: documents that travel beside the command.
+#[derive(Clone, Debug)]
+pub struct DocumentSequence {
+    /// The field that the documents belong to (`documents`, `updates`, `deletes`).
+    pub identifier: &'static str,
+    /// The documents, one after the other.
+    pub documents: Bytes,
+}
+
+/// A command with everything that decides how it is executed.
+///
+/// `body` holds the command without generic fields: `$db`, `lsid`, `txnNumber`, `$clusterTime`,
+/// `$readPreference`, `readConcern`, `writeConcern` and API parameters are added for each attempt.
+#[derive(Clone, Debug)]
+pub struct CommandSpec {
+    /// The name of the command: the first key of `body`.
+    pub name: &'static str,
+    /// The database.
+    pub db: String,
+    /// The command.
+    pub body: RawDocumentBuf,
+    /// Documents beside the command.
+    pub sequences: Vec<DocumentSequence>,
+    /// Which server it goes to.
+    pub target: Target,
+    /// Which retry rules apply.
+    pub retryability: Retryability,
+    /// The read concern, for commands that take one.
+    pub read_concern: Option<ReadConcern>,
+    /// The write concern, for commands that take one; `w: 0` sends without a reply.
+    pub write_concern: Option<WriteConcern>,
+    /// Whether the command may carry a session (`lsid`).
+    pub supports_session: bool,
+    /// Whether a `writeConcernError` in an `ok: 1` reply is an error of the operation.
+    pub check_write_concern_error: bool,
+}
+
+impl CommandSpec {
+    /// A command with no special rules: to a writable server, not retried, with a session.
+    #[must_use]
+    pub fn new(name: &'static str, db: impl Into<String>, body: RawDocumentBuf) -> Self {
+        Self {
+            name,
+            db: db.into(),
+            body,
+            sequences: Vec::new(),
+            target: Target::Write,
+            retryability: Retryability::None,
+            read_concern: None,
+            write_concern: None,
+            supports_session: true,
+            check_write_concern_error: false,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! TLS inside the connection machine.

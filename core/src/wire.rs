@@ -1,0 +1,1 @@
+//! The wire protocol: OP_MSG and OP_COMPRESSED.

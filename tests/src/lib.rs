@@ -1,0 +1,3 @@
+//! Specification, live and simulated tests of mongo-client, and what they share.
+
+pub mod spec;

@@ -1,0 +1,125 @@
+//! Runs the MongoDB driver specification's JSON files.
+//!
+//! A [`Suite`] recognises its files by folder and content and runs each case of a file through a
+//! [`Report`]. `spec-runner` (used by `cargo xtask spec`) prints a row per suite.
+
+mod report;
+pub mod value;
+
+use std::path::{Path, PathBuf};
+
+pub use report::{Outcome, Report};
+
+/// One JSON file of the specifications.
+#[derive(Debug)]
+pub struct SpecFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its path below the directory that is run, with `/` separators.
+    pub relative: String,
+    /// Its contents.
+    pub json: serde_json::Value,
+}
+
+/// A group of specification files with one format.
+#[derive(Clone, Copy)]
+pub struct Suite {
+    /// The name in the table and for `--suite`.
+    pub name: &'static str,
+    /// Whether a file belongs to the suite, by relative path and content.
+    pub matches: fn(&SpecFile) -> bool,
+    /// Runs the cases of a file.
+    pub run: fn(&SpecFile, &mut Report),
+}
+
+/// All suites, in the order of the table. The first that matches a file runs it.
+#[must_use]
+pub fn suites() -> Vec<Suite> {
+    vec![]
+}
+
+/// Whether the file is in a folder of that name (any component of the relative path).
+#[must_use]
+pub fn in_folder(file: &SpecFile, folder: &str) -> bool {
+    let mut parts: Vec<&str> = file.relative.split('/').collect();
+    parts.pop();
+    parts.contains(&folder)
+}
+
+/// The folder with the fetched specification files: `MONGO_CLIENT_SPEC_DIR`, otherwise
+/// `target/fixtures/pymongo-4.20.0/test` of the workspace.
+#[must_use]
+pub fn default_dir() -> PathBuf {
+    std::env::var_os("MONGO_CLIENT_SPEC_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fixtures/pymongo-4.20.0/test"),
+        PathBuf::from,
+    )
+}
+
+/// Loads every `.json` file below a folder, in path order.
+///
+/// # Panics
+///
+/// When a file cannot be read or is not JSON: the fixtures are broken then.
+#[must_use]
+pub fn load(dir: &Path) -> Vec<SpecFile> {
+    let mut paths = Vec::new();
+    collect(dir, &mut paths);
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).expect("a readable specification file");
+            let json = serde_json::from_str(&text)
+                .unwrap_or_else(|e| panic!("{}: not JSON: {e}", path.display()));
+            let relative = path
+                .strip_prefix(dir)
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .into_owned();
+            SpecFile {
+                path,
+                relative,
+                json,
+            }
+        })
+        .collect()
+}
+
+fn collect(dir: &Path, out: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, out);
+        } else if path.extension().is_some_and(|e| e == "json") {
+            out.push(path);
+        }
+    }
+}
+
+/// Runs one suite over the default folder and panics with the failures: for `cargo test`.
+///
+/// # Panics
+///
+/// When a case fails, or when no case ran.
+pub fn assert_suite(suite: &Suite) {
+    let mut report = Report::default();
+    for file in load(&default_dir()).iter().filter(|f| (suite.matches)(f)) {
+        report.enter(&file.relative);
+        (suite.run)(file, &mut report);
+    }
+    assert!(
+        report.passed() > 0,
+        "{}: no case ran; run `cargo xtask setup`",
+        suite.name
+    );
+    assert!(
+        report.failures().is_empty(),
+        "{}:\n{}",
+        suite.name,
+        report.failures().join("\n")
+    );
+}

@@ -1,0 +1,2 @@
+//! The project's daily commands.
+fn main() {}
