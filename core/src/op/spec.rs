@@ -1,5 +1,7 @@
 //! What an operation asks for: fixed before the first attempt, the same for every attempt.
 
+use std::sync::Arc;
+
 use bson::RawDocumentBuf;
 use bytes::Bytes;
 
@@ -49,7 +51,7 @@ pub struct CommandSpec {
     /// The name of the command: the first key of `body`.
     pub name: &'static str,
     /// The database.
-    pub db: String,
+    pub db: Arc<str>,
     /// The command.
     pub body: RawDocumentBuf,
     /// Documents beside the command.
@@ -71,7 +73,7 @@ pub struct CommandSpec {
 impl CommandSpec {
     /// A command with no special rules: to a writable server, not retried, with a session.
     #[must_use]
-    pub fn new(name: &'static str, db: impl Into<String>, body: RawDocumentBuf) -> Self {
+    pub fn new(name: &'static str, db: impl Into<Arc<str>>, body: RawDocumentBuf) -> Self {
         Self {
             name,
             db: db.into(),
