@@ -4,6 +4,7 @@
 //! [`Report`]. `spec-runner` (used by `cargo xtask spec`) prints a row per suite.
 
 mod report;
+pub mod sdam;
 pub mod value;
 
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ pub struct Suite {
 /// All suites, in the order of the table. The first that matches a file runs it.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![]
+    vec![sdam::DISCOVERY, sdam::MONITORING]
 }
 
 /// Whether the file is in a folder of that name (any component of the relative path).

@@ -1,0 +1,101 @@
+//! The description while it is being changed: what [`rules`](super::rules) work on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bson::oid::ObjectId;
+
+use super::{ServerDescription, ServerType, TopologyConfig, TopologyDescription, TopologyType};
+use crate::{id::ServerId, net::ServerAddress};
+
+/// A description that can change.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) topology_type: TopologyType,
+    pub(super) set_name: Option<String>,
+    pub(super) max_set_version: Option<i64>,
+    pub(super) max_election_id: Option<ObjectId>,
+    pub(super) servers: BTreeMap<ServerId, Arc<ServerDescription>>,
+    next_id: u32,
+}
+
+impl Draft {
+    /// Nothing is known: no servers.
+    pub(super) fn empty() -> Self {
+        Self {
+            topology_type: TopologyType::Unknown,
+            set_name: None,
+            max_set_version: None,
+            max_election_id: None,
+            servers: BTreeMap::new(),
+            next_id: 0,
+        }
+    }
+
+    /// The description to start with.
+    pub(super) fn initial(config: &TopologyConfig) -> Self {
+        let mut draft = Self {
+            topology_type: config.initial_type(),
+            set_name: config.set_name.clone(),
+            ..Self::empty()
+        };
+        draft.add(&config.seeds);
+        draft
+    }
+
+    /// Adds servers of which nothing is known, except those that are there.
+    pub(super) fn add<'a>(&mut self, addresses: impl IntoIterator<Item = &'a ServerAddress>) {
+        // A set, because a reply may list as many hosts as fit into a message.
+        let mut present: BTreeSet<ServerAddress> =
+            self.servers.values().map(|s| s.address.clone()).collect();
+        for address in addresses {
+            let address = address.clone().with_default_port();
+            if present.insert(address.clone()) {
+                let id = ServerId(self.next_id);
+                self.next_id += 1;
+                let server = Arc::new(ServerDescription::unknown(address));
+                self.servers.insert(id, server);
+            }
+        }
+    }
+
+    pub(super) fn has_primary(&self) -> bool {
+        self.servers
+            .values()
+            .any(|s| s.server_type == ServerType::RsPrimary)
+    }
+
+    /// The immutable description.
+    pub(super) fn describe(&self, config: &TopologyConfig) -> TopologyDescription {
+        // Behind a load balancer compatibility is the connections' concern.
+        let compatibility_error = match self.topology_type {
+            TopologyType::LoadBalanced => None,
+            _ => self.servers.values().find_map(|s| s.incompatibility()),
+        };
+        TopologyDescription {
+            topology_type: self.topology_type,
+            set_name: self.set_name.clone(),
+            max_set_version: self.max_set_version,
+            max_election_id: self.max_election_id,
+            servers: self.servers.clone(),
+            logical_session_timeout: self.logical_session_timeout(),
+            compatibility_error,
+            heartbeat_frequency: config.heartbeat_frequency,
+            local_threshold: config.local_threshold,
+        }
+    }
+
+    /// The least among the data-bearing servers; `None` when one of them has none.
+    fn logical_session_timeout(&self) -> Option<Duration> {
+        let mut data_bearing = self
+            .servers
+            .values()
+            .filter(|s| s.server_type.is_data_bearing())
+            .map(|s| s.hello.as_ref().and_then(|h| h.logical_session_timeout));
+        let first = data_bearing.next()??;
+        data_bearing.try_fold(first, |least, next| next.map(|next| least.min(next)))
+    }
+}

@@ -1,0 +1,108 @@
+//! Which errors of applications say something about the server (SDAM: "Application errors").
+//!
+//! Pure functions over an [`AppError`]. Codes decide when there is one; texts only without a code;
+//! `writeErrors` are never read.
+
+use bson::Document;
+
+use super::{AppError, ErrorPhase};
+use crate::{
+    error::{Error, ErrorKind, SYSTEM_OVERLOADED_ERROR, WriteFailure},
+    hello::TopologyVersion,
+};
+
+/// What an error means for the topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Ignore,
+    /// The server is reachable but not what it was: "not writable primary", "node is recovering".
+    StateChange {
+        /// The server is going down, so its connections are useless.
+        shutdown: bool,
+    },
+    /// The server is unreachable, or refuses connections.
+    Unreachable,
+}
+
+/// InterruptedAtShutdown, InterruptedDueToReplStateChange, NotPrimaryOrSecondary,
+/// PrimarySteppedDown, ShutdownInProgress.
+const RECOVERING: [i32; 5] = [11600, 11602, 13436, 189, 91];
+/// NotWritablePrimary, NotPrimaryNoSecondaryOk, LegacyNotPrimary.
+const NOT_WRITABLE_PRIMARY: [i32; 3] = [10107, 13435, 10058];
+/// InterruptedAtShutdown, ShutdownInProgress.
+const SHUTDOWN: [i32; 2] = [11600, 91];
+
+/// What an error means, once it is known not to be stale.
+pub(super) fn judge(app: &AppError) -> Verdict {
+    if let Some((code, message)) = reported(&app.error)
+        && is_state_change(code, message)
+    {
+        return Verdict::StateChange {
+            shutdown: SHUTDOWN.contains(&code),
+        };
+    }
+    // Backpressure: the label is on network errors up to the hello, except those that are not the
+    // server's fault to overload (name lookup, certificates, proxies).
+    if app.error.contains_label(SYSTEM_OVERLOADED_ERROR) {
+        return Verdict::Ignore;
+    }
+    let network = matches!(&*app.error.kind, ErrorKind::Io(_));
+    match app.phase {
+        // A slow operation times out too; the server may be well.
+        ErrorPhase::Established if network && !app.error.is_network_timeout() => {
+            Verdict::Unreachable
+        }
+        ErrorPhase::Established => Verdict::Ignore,
+        // A cleared pool is the consequence of an error that was judged already.
+        _ if matches!(&*app.error.kind, ErrorKind::ConnectionPoolCleared { .. }) => Verdict::Ignore,
+        ErrorPhase::Connect | ErrorPhase::Hello | ErrorPhase::Auth => Verdict::Unreachable,
+    }
+}
+
+/// The code and text that count: of the command, otherwise of its write concern.
+fn reported(error: &Error) -> Option<(i32, &str)> {
+    match &*error.kind {
+        ErrorKind::Command(e) => Some((e.code, &e.message)),
+        ErrorKind::Write(WriteFailure::WriteConcernError(e)) => Some((e.code, &e.message)),
+        ErrorKind::InsertMany(e) => e
+            .write_concern_error
+            .as_ref()
+            .map(|e| (e.code, e.message.as_str())),
+        _ => None,
+    }
+}
+
+fn is_state_change(code: i32, message: &str) -> bool {
+    if code != 0 {
+        return RECOVERING.contains(&code) || NOT_WRITABLE_PRIMARY.contains(&code);
+    }
+    // "not master or secondary" contains "not master": both are state changes.
+    message.contains("node is recovering") || message.contains("not master")
+}
+
+/// The topologyVersion that came with an error.
+pub(super) fn topology_version(error: &Error) -> Option<TopologyVersion> {
+    if let ErrorKind::Command(e) = &*error.kind
+        && let Some(doc) = &e.topology_version
+    {
+        return TopologyVersion::parse(doc);
+    }
+    let raw = error.server_response()?.get_document("topologyVersion");
+    TopologyVersion::parse(&Document::try_from(raw.ok()?).ok()?)
+}
+
+/// Whether `current` is known to be newer than `other`, or equal where `or_equal` (SDAM:
+/// "topologyVersion Comparison"). An absent version, or one of another process, counts as newer.
+pub(super) fn supersedes(
+    current: Option<TopologyVersion>,
+    other: Option<TopologyVersion>,
+    or_equal: bool,
+) -> bool {
+    match (current, other) {
+        (Some(current), Some(other)) if current.process_id == other.process_id => {
+            current.counter > other.counter || (or_equal && current.counter == other.counter)
+        }
+        _ => false,
+    }
+}

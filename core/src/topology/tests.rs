@@ -1,0 +1,1 @@
+//! The traps of the specification that its files do not reach.
