@@ -1,0 +1,92 @@
+//! Derived SCRAM keys, shared by the connections of a client.
+//!
+//! Deriving costs thousands of hash rounds, and servers use one salt for one user, so the second
+//! connection finds the keys here. The password itself is not kept: it enters the key as a hash.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::scram::{DerivedKey, KeyId};
+
+/// How many keys are kept; a client has one credential, so servers with different salts fill it.
+const CACHE_LEN_MAX: usize = 64;
+
+/// A bounded cache of derived SCRAM keys. Clones share their content.
+///
+/// `Debug` shows how many keys there are, and none of them.
+#[derive(Clone, Default)]
+pub struct AuthCache(Arc<Mutex<Vec<DerivedKey>>>);
+
+impl AuthCache {
+    /// The keys that were derived from the same input, and marks them as used last.
+    pub(super) fn find(&self, id: &KeyId) -> Option<DerivedKey> {
+        self.with(|keys| {
+            let at = keys.iter().position(|key| key.id() == id)?;
+            let key = keys.remove(at);
+            keys.push(key.clone());
+            Some(key)
+        })
+    }
+
+    /// Adds keys; the ones that were not used for the longest time go when there are too many.
+    pub(super) fn insert(&self, key: DerivedKey) {
+        self.with(|keys| {
+            keys.retain(|other| other.id() != key.id());
+            if keys.len() == CACHE_LEN_MAX {
+                keys.remove(0);
+            }
+            keys.push(key);
+        });
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Vec<DerivedKey>) -> T) -> T {
+        // A poisoned list is still a list of whole keys: they enter and leave in one step.
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for AuthCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuthCache({})", self.with(|keys| keys.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{auth::scram::DeriveJob, options::AuthMechanism};
+
+    fn key(salt: u8) -> DerivedKey {
+        DeriveJob::new(
+            AuthMechanism::ScramSha1,
+            Arc::from(&b"pw"[..]),
+            vec![salt],
+            1,
+        )
+        .run()
+    }
+
+    #[test]
+    fn full_cache_drops_the_key_used_least_recently() {
+        let cache = AuthCache::default();
+        let max = u8::try_from(CACHE_LEN_MAX).unwrap();
+        for salt in 0..max {
+            cache.insert(key(salt));
+        }
+        assert!(cache.find(key(0).id()).is_some());
+        cache.insert(key(max));
+        assert!(cache.find(key(0).id()).is_some());
+        assert!(cache.find(key(1).id()).is_none());
+        assert_eq!(format!("{cache:?}"), format!("AuthCache({CACHE_LEN_MAX})"));
+    }
+
+    #[test]
+    fn clones_share_their_keys() {
+        let cache = AuthCache::default();
+        cache.clone().insert(key(7));
+        assert!(cache.find(key(7).id()).is_some());
+        assert!(cache.find(key(8).id()).is_none());
+    }
+}
