@@ -1,5 +1,561 @@
 //! The connection pool of one server (specification: "Connection Monitoring and Pooling").
+//!
+//! [`Pool`] decides who gets which connection, when connections are opened and closed, and in which
+//! order events are told. It does no I/O: it asks for connections by [`PoolAction::Open`] and hears
+//! of them by [`Pool::opened`] and [`Pool::open_failed`]. The payload `C` of a connection is only
+//! moved. Deadlines of checkouts belong to their callers, who use [`Pool::cancel`].
+//!
+//! | state | checkout | opens connections | left by |
+//! |---|---|---|---|
+//! | paused | refused | no | a directive (ready), `close` |
+//! | ready | served or queued | yes | a directive (clear), `close` |
+//! | closed | refused | no | never |
+//!
+//! Invariants:
+//! 1. A connection is in exactly one of: available, leased, draining, opening.
+//! 2. All of them together never exceed maxPoolSize; those opening never exceed maxConnecting.
+//! 3. A ticket settles exactly once, and tickets are granted in the order of their issue.
+//! 4. Nobody waits while a connection is available; nobody is granted a stale connection.
+//! 5. While nobody listens to events, a checkout of an available connection and its checkin
+//!    allocate nothing.
 
+mod clear;
 mod directive;
+mod emit;
+mod queue;
+mod slots;
+mod types;
 
-pub use self::directive::{PoolDirective, PoolState};
+#[cfg(any(test, feature = "check"))]
+mod check;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use bson::oid::ObjectId;
+
+pub use self::{
+    directive::{PoolDirective, PoolState},
+    types::{
+        CancelReason, Checkout, Lease, LeaseToken, PoolAction, PoolConfig, PoolCounts, PoolError,
+        PoolTimer,
+    },
+};
+use self::{
+    queue::WaitQueue,
+    slots::{Place, Record, Slots},
+};
+use crate::{
+    error::Error,
+    event::cmap::{ConnectionCheckoutFailedReason, ConnectionClosedReason},
+    id::{ConnId, Generation, Ticket},
+    time::Instant,
+};
+
+/// How long a failed connection delays the next attempt to reach the minimum size.
+const POPULATE_DELAY: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Closed,
+    Paused,
+    Ready,
+}
+
+/// A connection that is ready to be handed out.
+#[derive(Debug)]
+struct Available<C> {
+    slot: u32,
+    since: Instant,
+    conn: C,
+}
+
+/// A connection that is being opened.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    generation: Generation,
+    created: Instant,
+    /// The checkout that fails if it fails; whom it serves is decided when it is open.
+    ticket: Option<Ticket>,
+}
+
+/// What is known of a service behind the load balancer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Service {
+    generation: Generation,
+    connections: usize,
+}
+
+/// The connections to one server, and the checkouts that wait for them.
+#[derive(Debug)]
+pub struct Pool<C> {
+    config: PoolConfig,
+    state: State,
+    /// Of the last directive that was applied.
+    epoch: u64,
+    generation: Generation,
+    /// Why the pool was cleared last.
+    cause: Option<Error>,
+    services: BTreeMap<ObjectId, Service>,
+    slots: Slots,
+    /// In the order in which they became available; handed out from the back.
+    available: VecDeque<Available<C>>,
+    openings: BTreeMap<ConnId, Opening>,
+    /// How many of `openings` are of an older generation.
+    openings_stale: usize,
+    queue: WaitQueue,
+    conn_id_last: u32,
+    /// After a failed connection: when the minimum size is tried again.
+    populate_at: Option<Instant>,
+    actions: VecDeque<PoolAction<C>>,
+}
+
+impl<C> Pool<C> {
+    /// Creates a pool: paused, empty, of generation 0.
+    #[must_use]
+    pub fn new(config: PoolConfig, _now: Instant) -> Self {
+        let mut pool = Self {
+            config,
+            state: State::Paused,
+            epoch: 0,
+            generation: Generation(0),
+            cause: None,
+            services: BTreeMap::new(),
+            slots: Slots::default(),
+            available: VecDeque::new(),
+            openings: BTreeMap::new(),
+            openings_stale: 0,
+            queue: WaitQueue::default(),
+            conn_id_last: 0,
+            populate_at: None,
+            actions: VecDeque::new(),
+        };
+        pool.emit_pool_created();
+        pool
+    }
+
+    /// Asks for a connection.
+    pub fn checkout(&mut self, now: Instant) -> Checkout<C> {
+        self.emit_checkout_started();
+        let refused = match self.state {
+            State::Closed => Some((
+                PoolError::Closed,
+                ConnectionCheckoutFailedReason::PoolClosed,
+            )),
+            State::Paused => Some((
+                PoolError::Cleared {
+                    cause: self.cause.clone(),
+                },
+                ConnectionCheckoutFailedReason::ConnectionError,
+            )),
+            State::Ready => None,
+        };
+        if let Some((error, reason)) = refused {
+            self.emit_checkout_failed(reason, now, now);
+            return Checkout::Refused(error);
+        }
+        while let Some(Available { slot, since, conn }) = self.available.pop_back() {
+            if self.is_idle(since, now) {
+                self.release(slot, Some(conn), ConnectionClosedReason::Idle);
+                continue;
+            }
+            let lease = self.lease(slot, conn, now, now);
+            return Checkout::Ready(lease);
+        }
+        if self.is_queue_full() {
+            let reason = ConnectionCheckoutFailedReason::ConnectionError;
+            self.emit_checkout_failed(reason, now, now);
+            self.pump(now);
+            return Checkout::Refused(PoolError::WaitQueueFull);
+        }
+        let ticket = self.queue.push(now);
+        self.pump(now);
+        Checkout::Wait(ticket)
+    }
+
+    /// Gives a waiting checkout up; does nothing if its ticket has settled.
+    ///
+    /// A connection that is being opened for it stays in the pool.
+    pub fn cancel(&mut self, ticket: Ticket, why: CancelReason, now: Instant) {
+        let Some(waiter) = self.queue.remove(ticket) else {
+            return;
+        };
+        self.disown(waiter.opening);
+        self.emit_checkout_failed(ConnectionCheckoutFailedReason::Timeout, waiter.started, now);
+        if why == CancelReason::Timeout {
+            let error = PoolError::WaitQueueTimeout {
+                max_pool_size: self.config.max_pool_size,
+                counts: self.counts(),
+            };
+            self.actions.push_back(PoolAction::Fail { ticket, error });
+        }
+    }
+
+    /// Takes a connection back: keeps it, hands it to the next waiter, or closes it.
+    ///
+    /// `why` is the reason to tell when it is not reusable; without one it follows from the state.
+    pub fn checkin(
+        &mut self,
+        lease: LeaseToken,
+        conn: C,
+        reusable: bool,
+        why: Option<ConnectionClosedReason>,
+        now: Instant,
+    ) {
+        let Some(record) = self.leased(lease) else {
+            debug_assert!(false, "{} was not leased by this pool", lease.id);
+            self.actions.push_back(PoolAction::Close {
+                id: lease.id,
+                conn: Some(conn),
+                why: ConnectionClosedReason::Error,
+            });
+            return;
+        };
+        self.emit_checked_in(record.id);
+        let perished = if self.state == State::Closed {
+            Some(ConnectionClosedReason::PoolClosed)
+        } else if self.is_stale(&record) {
+            Some(ConnectionClosedReason::Stale)
+        } else {
+            None
+        };
+        let close = if reusable {
+            perished
+        } else {
+            Some(why.or(perished).unwrap_or(ConnectionClosedReason::Error))
+        };
+        match close {
+            Some(why) => self.release(lease.slot, Some(conn), why),
+            None => self.put(lease.slot, conn, now),
+        }
+        self.pump(now);
+    }
+
+    /// Notes that a leased connection, with its payload, is gone.
+    pub fn discard(&mut self, lease: LeaseToken, why: ConnectionClosedReason, now: Instant) {
+        let Some(record) = self.leased(lease) else {
+            debug_assert!(false, "{} was not leased by this pool", lease.id);
+            return;
+        };
+        self.emit_checked_in(record.id);
+        self.release(lease.slot, None, why);
+        self.pump(now);
+    }
+
+    /// Notes that a lease only consumes a reply that nobody waits for.
+    ///
+    /// The connection still counts; the lease ends by `checkin` or `discard`.
+    pub fn drain(&mut self, lease: LeaseToken, _now: Instant) {
+        if self.leased(lease).is_some() {
+            self.slots.set_place(lease.slot, Place::Draining);
+        }
+    }
+
+    /// Takes a connection that was opened at the pool's request.
+    ///
+    /// `service_id` is what the server said of its service, behind a load balancer.
+    pub fn opened(&mut self, id: ConnId, conn: C, service_id: Option<ObjectId>, now: Instant) {
+        let Some(opening) = self.take_opening(id) else {
+            // It was interrupted, and its end has been told.
+            let why = if self.state == State::Closed {
+                ConnectionClosedReason::PoolClosed
+            } else {
+                ConnectionClosedReason::Stale
+            };
+            self.actions.push_back(PoolAction::Close {
+                id,
+                conn: Some(conn),
+                why,
+            });
+            return;
+        };
+        self.emit_ready(id, opening.created, now);
+        let service_id = service_id.filter(|_| self.config.load_balanced);
+        let mut generation = opening.generation;
+        if let Some(service_id) = service_id {
+            let service = self.services.entry(service_id).or_default();
+            service.connections += 1;
+            generation = service.generation;
+        }
+        let slot = self.slots.insert(Record {
+            id,
+            generation,
+            service_id,
+            place: Place::Leased,
+        });
+        let mut owner = opening.ticket;
+        if self.state != State::Ready
+            && let Some(ticket) = owner.take()
+        {
+            let error = PoolError::Cleared {
+                cause: self.cause.clone(),
+            };
+            self.fail(ticket, error, now);
+        }
+        if opening.generation == self.generation {
+            self.pass_to_front(owner);
+            self.put(slot, conn, now);
+        } else {
+            self.release(slot, Some(conn), ConnectionClosedReason::Stale);
+        }
+        self.pump(now);
+    }
+
+    /// Notes that a connection could not be opened: fails the checkout for which it was asked.
+    pub fn open_failed(&mut self, id: ConnId, error: &Error, now: Instant) {
+        let Some(opening) = self.take_opening(id) else {
+            return;
+        };
+        self.emit_closed(id, ConnectionClosedReason::Error);
+        if let Some(ticket) = opening.ticket {
+            let error = PoolError::ConnectionFailed {
+                error: error.clone(),
+            };
+            self.fail(ticket, error, now);
+        }
+        if self.is_below_min() {
+            self.populate_at = Some(now + POPULATE_DELAY);
+        }
+        self.pump(now);
+    }
+
+    /// The next thing that the owner has to do.
+    pub fn poll_action(&mut self) -> Option<PoolAction<C>> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is due, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, PoolTimer)> {
+        let idle = match (self.available.front(), self.max_idle_time()) {
+            (Some(oldest), Some(max)) => Some((oldest.since + max, PoolTimer::Idle)),
+            _ => None,
+        };
+        let populate = self
+            .populate_at
+            .filter(|_| self.state == State::Ready)
+            .map(|at| (at, PoolTimer::Populate));
+        idle.into_iter().chain(populate).min_by_key(|(at, _)| *at)
+    }
+
+    /// Closes what has been idle for too long, and opens what is missing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(oldest) = self.available.front()
+            && self.is_idle(oldest.since, now)
+            && let Some(Available { slot, conn, .. }) = self.available.pop_front()
+        {
+            self.release(slot, Some(conn), ConnectionClosedReason::Idle);
+        }
+        self.pump(now);
+    }
+
+    /// The generation of new connections.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// How many connections there are in each state.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        PoolCounts {
+            available: self.available.len(),
+            leased: self.slots.count(Place::Leased),
+            draining: self.slots.count(Place::Draining),
+            opening: self.openings.len(),
+            waiting: self.queue.len(),
+        }
+    }
+
+    /// Opens connections for those who wait, then up to the minimum size.
+    fn pump(&mut self, now: Instant) {
+        if self.state != State::Ready {
+            return;
+        }
+        while self.has_room() && self.queue.len() > self.openings.len() - self.openings_stale {
+            let Some(ticket) = self.queue.first_unbound() else {
+                break;
+            };
+            let id = self.open(Some(ticket), now);
+            self.queue.bind(ticket, Some(id));
+        }
+        if self.populate_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.populate_at = None;
+        while self.has_room() && self.is_below_min() {
+            self.open(None, now);
+        }
+    }
+
+    fn open(&mut self, ticket: Option<Ticket>, now: Instant) -> ConnId {
+        self.conn_id_last = self.conn_id_last.wrapping_add(1);
+        let id = ConnId(self.conn_id_last);
+        let generation = self.generation;
+        self.openings.insert(
+            id,
+            Opening {
+                generation,
+                created: now,
+                ticket,
+            },
+        );
+        self.emit_created(id);
+        self.actions.push_back(PoolAction::Open { id, generation });
+        id
+    }
+
+    fn take_opening(&mut self, id: ConnId) -> Option<Opening> {
+        let opening = self.openings.remove(&id)?;
+        if opening.generation != self.generation {
+            self.openings_stale -= 1;
+        }
+        Some(opening)
+    }
+
+    /// The checkout that an opening belonged to is settled otherwise.
+    fn disown(&mut self, opening: Option<ConnId>) {
+        if let Some(opening) = opening.and_then(|id| self.openings.get_mut(&id)) {
+            opening.ticket = None;
+        }
+    }
+
+    /// A connection opened for `owner` serves whoever waits longest; `owner` then waits for the
+    /// connection that is being opened for that one.
+    fn pass_to_front(&mut self, owner: Option<Ticket>) {
+        let Some(owner) = owner else {
+            return;
+        };
+        let front = self.queue.iter().next().copied();
+        let Some(front) = front.filter(|front| front.ticket != owner) else {
+            self.queue.bind(owner, None);
+            return;
+        };
+        self.queue.bind(owner, front.opening);
+        self.queue.bind(front.ticket, None);
+        if let Some(opening) = front.opening.and_then(|id| self.openings.get_mut(&id)) {
+            opening.ticket = Some(owner);
+        }
+    }
+
+    /// Hands a connection to the front waiter, or keeps it available.
+    fn put(&mut self, slot: u32, conn: C, now: Instant) {
+        let waiter = match self.state {
+            State::Ready => self.queue.pop(),
+            State::Closed | State::Paused => None,
+        };
+        let Some(waiter) = waiter else {
+            self.slots.set_place(slot, Place::Available);
+            self.available.push_back(Available {
+                slot,
+                since: now,
+                conn,
+            });
+            return;
+        };
+        self.disown(waiter.opening);
+        let lease = self.lease(slot, conn, waiter.started, now);
+        self.actions.push_back(PoolAction::Grant {
+            ticket: waiter.ticket,
+            lease,
+        });
+    }
+
+    fn lease(&mut self, slot: u32, conn: C, started: Instant, now: Instant) -> Lease<C> {
+        self.slots.set_place(slot, Place::Leased);
+        let token = self
+            .slots
+            .token(slot)
+            .expect("an established connection keeps its record until it is released");
+        self.emit_checked_out(token.id, started, now);
+        Lease { token, conn }
+    }
+
+    /// Closes an established connection.
+    fn release(&mut self, slot: u32, conn: Option<C>, why: ConnectionClosedReason) {
+        let Some(record) = self.slots.remove(slot) else {
+            return;
+        };
+        if let Some(service_id) = record.service_id
+            && let Some(service) = self.services.get_mut(&service_id)
+        {
+            service.connections -= 1;
+            // The topology's count of a cleared service goes on from where it is.
+            if service.connections == 0 && service.generation == Generation(0) {
+                self.services.remove(&service_id);
+            }
+        }
+        self.emit_closed(record.id, why);
+        if conn.is_some() {
+            let id = record.id;
+            self.actions.push_back(PoolAction::Close { id, conn, why });
+        }
+    }
+
+    /// Fails a waiting checkout.
+    fn fail(&mut self, ticket: Ticket, error: PoolError, now: Instant) {
+        let Some(waiter) = self.queue.remove(ticket) else {
+            return;
+        };
+        let reason = match error {
+            PoolError::Closed => ConnectionCheckoutFailedReason::PoolClosed,
+            _ => ConnectionCheckoutFailedReason::ConnectionError,
+        };
+        self.emit_checkout_failed(reason, waiter.started, now);
+        self.actions.push_back(PoolAction::Fail { ticket, error });
+    }
+
+    /// The record of a connection that is handed out under this token.
+    fn leased(&self, lease: LeaseToken) -> Option<Record> {
+        self.slots
+            .get(lease.slot, lease.id)
+            .filter(|r| r.place != Place::Available)
+            .copied()
+    }
+
+    fn is_stale(&self, record: &Record) -> bool {
+        let current = match record.service_id {
+            Some(id) => self
+                .services
+                .get(&id)
+                .map_or(Generation(0), |s| s.generation),
+            None => self.generation,
+        };
+        record.generation != current
+    }
+
+    fn is_idle(&self, since: Instant, now: Instant) -> bool {
+        self.max_idle_time().is_some_and(|max| now - since >= max)
+    }
+
+    fn max_idle_time(&self) -> Option<Duration> {
+        self.config.max_idle_time.filter(|max| !max.is_zero())
+    }
+
+    fn is_queue_full(&self) -> bool {
+        let multiple = self.config.wait_queue_multiple.unwrap_or(0) as usize;
+        let max = multiple.saturating_mul(self.config.max_pool_size as usize);
+        // Those whose connection is being opened have left the wait queue in CMAP's sense.
+        max > 0 && self.queue.len().saturating_sub(self.openings.len()) >= max
+    }
+
+    fn total(&self) -> usize {
+        self.slots.len() + self.openings.len()
+    }
+
+    fn has_room(&self) -> bool {
+        let max = self.config.max_pool_size as usize;
+        (max == 0 || self.total() < max)
+            && self.openings.len() < self.config.max_connecting.max(1) as usize
+    }
+
+    fn is_below_min(&self) -> bool {
+        self.total() < self.config.min_pool_size as usize
+    }
+}
