@@ -1,3 +1,4 @@
 //! Specification, live and simulated tests of mongo-client, and what they share.
 
+pub mod deploy;
 pub mod spec;

@@ -3,6 +3,8 @@
 //! A [`Suite`] recognises its files by folder and content and runs each case of a file through a
 //! [`Report`]. `spec-runner` (used by `cargo xtask spec`) prints a row per suite.
 
+pub mod layout;
+mod overrides;
 mod report;
 pub mod sdam;
 pub mod value;
@@ -16,7 +18,7 @@ pub use report::{Outcome, Report};
 pub struct SpecFile {
     /// Where it is.
     pub path: PathBuf,
-    /// Its path below the directory that is run, with `/` separators.
+    /// Its path as in the fetched distribution (`crud/unified/find.json`), with `/` separators.
     pub relative: String,
     /// Its contents.
     pub json: serde_json::Value,
@@ -57,11 +59,13 @@ pub fn default_dir() -> PathBuf {
     )
 }
 
-/// Loads every `.json` file below a folder, in path order.
+/// Loads every `.json` file below a folder, in path order, with the corrections of
+/// `tests/spec-overrides`.
 ///
 /// # Panics
 ///
-/// When a file cannot be read or is not JSON: the fixtures are broken then.
+/// When a file cannot be read or is not JSON, or a correction does not fit: the fixtures are
+/// broken then.
 #[must_use]
 pub fn load(dir: &Path) -> Vec<SpecFile> {
     let mut paths = Vec::new();
@@ -71,13 +75,12 @@ pub fn load(dir: &Path) -> Vec<SpecFile> {
         .into_iter()
         .map(|path| {
             let text = std::fs::read_to_string(&path).expect("a readable specification file");
-            let json = serde_json::from_str(&text)
+            let mut json = serde_json::from_str(&text)
                 .unwrap_or_else(|e| panic!("{}: not JSON: {e}", path.display()));
-            let relative = path
-                .strip_prefix(dir)
-                .unwrap_or(&path)
-                .to_string_lossy()
-                .into_owned();
+            let relative = layout::relative(dir, &path);
+            if let Err(why) = overrides::apply(&relative, &mut json) {
+                panic!("{why}");
+            }
             SpecFile {
                 path,
                 relative,

@@ -1,2 +1,54 @@
-//! The project's daily commands.
-fn main() {}
+//! The project's daily commands: `cargo xtask COMMAND`.
+
+mod commands;
+
+use std::process::ExitCode;
+
+use commands::{cluster, quickstart, spec, test, tidy};
+use xtask::{Failure, Result, setup};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  setup                         fetch the test server and the specification tests
+  cluster up|down NAME          start or stop a deployment and print its URI
+                                (standalone, replica-set, auth, tls, x509, compressed)
+  test [FILTER ...]             run everything, with real servers (with a filter for
+                                cargo-nextest: only the tests that it names)
+  spec [--dir DIR] [--suite NAME] [--list-skips]
+                                run the specification tests below DIR (default: the fetched ones)
+  quickstart [--runtime NAME]   show a fail-over on an own replica set
+  tidy                          check dependencies, sizes and banned calls";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match dispatch(&args) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[&str]) -> Result<ExitCode> {
+    match args {
+        ["setup"] => setup::run().map(|()| ExitCode::SUCCESS),
+        ["cluster", "up", name] => cluster::up(name).map(|()| ExitCode::SUCCESS),
+        ["cluster", "down", name] => cluster::down(name).map(|()| ExitCode::SUCCESS),
+        ["test", filter @ ..] => Ok(test::run(filter)),
+        ["spec", rest @ ..] => spec::run(rest),
+        ["quickstart"] => quickstart::run("tokio"),
+        ["quickstart", "--runtime", runtime] => quickstart::run(runtime),
+        ["tidy"] => tidy::run(),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Err(Failure::new(format!(
+            "unknown command: {}\n{USAGE}",
+            args.join(" ")
+        ))),
+    }
+}

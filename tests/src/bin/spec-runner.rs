@@ -1,0 +1,147 @@
+//! Runs every specification file below a folder and prints a row per suite.
+//!
+//! Files that no suite knows are counted as skipped, case by case, with the format as the reason;
+//! files that hold no tests are not counted.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use mongo_client_tests::spec::layout::{Unknown, classify};
+use mongo_client_tests::spec::{Report, SpecFile, Suite, default_dir, load, suites};
+
+const USAGE: &str = "usage: spec-runner [--dir DIR] [--suite NAME] [--list-skips]";
+
+struct Options {
+    dir: PathBuf,
+    suite: Option<String>,
+    list_skips: bool,
+}
+
+fn main() -> ExitCode {
+    let options = match options(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("{why}\n{USAGE}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let files = load(&options.dir);
+    if files.is_empty() {
+        eprintln!(
+            "error: there are no .json files below {}",
+            options.dir.display()
+        );
+        println!("0 passed, 0 failed, 0 skipped");
+        return ExitCode::FAILURE;
+    }
+    // A panic in a case is a failure of that case and is told there.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut rows = run(&files, &suites());
+    drop(std::panic::take_hook());
+    if let Some(name) = &options.suite {
+        rows.retain(|(row, _)| row == name);
+        if rows.is_empty() {
+            eprintln!(
+                "error: there is no suite `{name}` below {}",
+                options.dir.display()
+            );
+            println!("0 passed, 0 failed, 0 skipped");
+            return ExitCode::FAILURE;
+        }
+    }
+    print(&rows, options.list_skips)
+}
+
+fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options {
+        dir: default_dir(),
+        suite: None,
+        list_skips: false,
+    };
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--dir" => {
+                let dir = PathBuf::from(value()?);
+                options.dir = dir
+                    .canonicalize()
+                    .map_err(|e| format!("{}: {e}", dir.display()))?;
+            }
+            "--suite" => options.suite = Some(value()?),
+            "--list-skips" => options.list_skips = true,
+            _ => return Err(format!("unknown argument: {arg}")),
+        }
+    }
+    Ok(options)
+}
+
+/// Runs each file with the first suite that knows it.
+fn run(files: &[SpecFile], suites: &[Suite]) -> Vec<(String, Report)> {
+    let mut known: Vec<(String, Report)> = suites
+        .iter()
+        .map(|suite| (suite.name.to_owned(), Report::default()))
+        .collect();
+    let mut unknown: BTreeMap<String, Report> = BTreeMap::new();
+    for file in files {
+        if let Some(index) = suites.iter().position(|suite| (suite.matches)(file)) {
+            let report = &mut known[index].1;
+            report.enter(&file.relative);
+            (suites[index].run)(file, report);
+            continue;
+        }
+        let Unknown::Tests(format, cases) = classify(file) else {
+            continue;
+        };
+        let folder = file.relative.split('/').next().unwrap_or_default();
+        let report = unknown.entry(format!("{folder} ({format})")).or_default();
+        report.enter(&file.relative);
+        for case in cases {
+            report.skip(&case, format!("no runner for this format yet: {format}"));
+        }
+    }
+    known.retain(|(_, report)| !report.cases().is_empty());
+    known.extend(unknown);
+    known
+}
+
+fn print(rows: &[(String, Report)], list_skips: bool) -> ExitCode {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (_, report) in rows {
+        for failure in report.failures() {
+            println!("FAILED {failure}");
+        }
+    }
+    if list_skips {
+        for (_, report) in rows {
+            for skip in report.skips() {
+                println!("SKIPPED {skip}");
+            }
+        }
+    }
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    println!(
+        "{:width$}  {:>6}  {:>6}  {:>7}",
+        "suite", "passed", "failed", "skipped"
+    );
+    for (name, report) in rows {
+        let counts = (
+            report.passed(),
+            report.failures().len(),
+            report.skips().len(),
+        );
+        println!(
+            "{name:width$}  {:>6}  {:>6}  {:>7}",
+            counts.0, counts.1, counts.2
+        );
+        passed += counts.0;
+        failed += counts.1;
+        skipped += counts.2;
+    }
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
