@@ -20,6 +20,7 @@ mod srv;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::machine::refused;
 pub use self::{
     action::{AppError, CheckOutcome, ErrorPhase, TopologyAction, TopologyTimer},
     config::{SrvPolling, TopologyConfig},

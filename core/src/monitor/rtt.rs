@@ -1,0 +1,184 @@
+//! Measures round-trip times beside a streaming monitor (Server Monitoring: "Measuring RTT").
+//!
+//! It has a connection of its own, because the monitor's is busy streaming. Failures mean nothing
+//! for the topology and cause no event: the connection is dropped and another one opened at the next
+//! interval.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bson::RawDocument;
+
+use super::{MonitorConfig, hello};
+use crate::{hello::HelloReply, time::Instant, wire::Request};
+
+/// What a probe wants from the task that drives it. Asking changes nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum RttWant<'a> {
+    /// Drop the connection, then [`RttProbe::closed`].
+    Close,
+    /// Send the request and read one reply, then [`RttProbe::handle_reply`].
+    Exchange {
+        /// The request.
+        request: &'a Request,
+        /// When to call [`RttProbe::handle_timeout`] instead.
+        deadline: Option<Instant>,
+    },
+    /// Open a connection, then [`RttProbe::handle_established`] or [`RttProbe::handle_failure`].
+    Open,
+    /// Wait, then [`RttProbe::handle_timeout`]. A connection stays open meanwhile.
+    Sleep {
+        /// Until when.
+        until: Instant,
+    },
+    /// Drop everything: the probe has ended.
+    Stopped,
+}
+
+/// What a probe has to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RttAction {
+    /// A round-trip time, for [`Topology::handle_rtt`](crate::topology::Topology::handle_rtt).
+    Sample(Duration),
+}
+
+/// Measures the round-trip times of one server while its monitor streams.
+#[derive(Debug)]
+pub struct RttProbe {
+    config: MonitorConfig,
+    state: State,
+    connected: bool,
+    hello_ok: bool,
+    actions: VecDeque<RttAction>,
+}
+
+#[derive(Debug)]
+enum State {
+    Closing {
+        until: Instant,
+    },
+    Opening,
+    Pinging {
+        request: Request,
+        started: Instant,
+        deadline: Option<Instant>,
+    },
+    Resting {
+        until: Instant,
+    },
+    Stopped,
+}
+
+impl RttProbe {
+    /// Starts a probe; its first measurement begins at once.
+    #[must_use]
+    pub fn new(config: MonitorConfig, _now: Instant) -> Self {
+        Self {
+            hello_ok: config.server_api.is_some(),
+            config,
+            state: State::Opening,
+            connected: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// What is to be done. It changes only through the other methods.
+    #[must_use]
+    pub fn want(&self) -> RttWant<'_> {
+        match &self.state {
+            State::Closing { .. } => RttWant::Close,
+            State::Opening => RttWant::Open,
+            State::Pinging {
+                request, deadline, ..
+            } => RttWant::Exchange {
+                request,
+                deadline: *deadline,
+            },
+            State::Resting { until } => RttWant::Sleep { until: *until },
+            State::Stopped => RttWant::Stopped,
+        }
+    }
+
+    /// The connection is open; `rtt` is that of its hello.
+    pub fn handle_established(&mut self, hello: &HelloReply, rtt: Duration, now: Instant) {
+        if !matches!(self.state, State::Opening) {
+            return;
+        }
+        self.connected = true;
+        self.sample(hello, rtt, now);
+    }
+
+    /// A reply came.
+    pub fn handle_reply(&mut self, reply: &RawDocument, now: Instant) {
+        let State::Pinging { started, .. } = self.state else {
+            return;
+        };
+        match HelloReply::parse(reply) {
+            Ok(hello) if hello.ok => self.sample(&hello, now - started, now),
+            _ => self.handle_failure(now),
+        }
+    }
+
+    /// The connection could not be opened, or was lost.
+    pub fn handle_failure(&mut self, now: Instant) {
+        match self.state {
+            State::Opening | State::Pinging { .. } => {
+                self.connected = false;
+                self.hello_ok = self.config.server_api.is_some();
+                self.state = State::Closing {
+                    until: now + self.config.heartbeat_frequency,
+                };
+            }
+            State::Resting { .. } => self.connected = false,
+            State::Closing { .. } | State::Stopped => {}
+        }
+    }
+
+    /// The connection that was to be closed is gone.
+    pub fn closed(&mut self, _now: Instant) {
+        if let State::Closing { until } = self.state {
+            self.state = State::Resting { until };
+        }
+    }
+
+    /// Ends the probe: its monitor ended, or does not stream any more.
+    pub fn stop(&mut self, _now: Instant) {
+        self.connected = false;
+        self.state = State::Stopped;
+    }
+
+    /// The time of a sleep or a deadline has come; harmless when it has not.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Resting { until } if until <= now => {
+                self.state = if self.connected {
+                    State::Pinging {
+                        request: hello::request(&self.config, self.hello_ok, None),
+                        started: now,
+                        deadline: self.config.check_timeout().map(|limit| now + limit),
+                    }
+                } else {
+                    State::Opening
+                };
+            }
+            State::Pinging {
+                deadline: Some(deadline),
+                ..
+            } if deadline <= now => self.handle_failure(now),
+            _ => {}
+        }
+    }
+
+    /// The next action; `None` when there is nothing to tell at present.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<RttAction> {
+        self.actions.pop_front()
+    }
+
+    fn sample(&mut self, hello: &HelloReply, rtt: Duration, now: Instant) {
+        self.hello_ok = hello.hello_ok || self.config.server_api.is_some();
+        self.actions.push_back(RttAction::Sample(rtt));
+        self.state = State::Resting {
+            until: now + self.config.heartbeat_frequency,
+        };
+    }
+}
