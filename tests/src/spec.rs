@@ -3,10 +3,14 @@
 //! A [`Suite`] recognises its files by folder and content and runs each case of a file through a
 //! [`Report`]. `spec-runner` (used by `cargo xtask spec`) prints a row per suite.
 
+pub mod auth_uri;
+pub mod connection_string;
 pub mod layout;
 mod overrides;
 mod report;
+pub mod rw_concern;
 pub mod sdam;
+pub mod uri_options;
 pub mod value;
 
 use std::path::{Path, PathBuf};
@@ -38,7 +42,15 @@ pub struct Suite {
 /// All suites, in the order of the table. The first that matches a file runs it.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![sdam::DISCOVERY, sdam::MONITORING]
+    vec![
+        connection_string::SUITE,
+        uri_options::SUITE,
+        auth_uri::SUITE,
+        rw_concern::CONNECTION_STRING,
+        rw_concern::DOCUMENT,
+        sdam::DISCOVERY,
+        sdam::MONITORING,
+    ]
 }
 
 /// Whether the file is in a folder of that name (any component of the relative path).

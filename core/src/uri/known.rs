@@ -1,0 +1,90 @@
+//! The names of the options, and the older names of some of them.
+
+/// Every option under its own name.
+pub(super) const OPTIONS: &[&str] = &[
+    "appName",
+    "authMechanism",
+    "authMechanismProperties",
+    "authSource",
+    "compressors",
+    "connect",
+    "connectTimeoutMS",
+    "directConnection",
+    "enableOverloadRetargeting",
+    "fsync",
+    "heartbeatFrequencyMS",
+    "journal",
+    "loadBalanced",
+    "localThresholdMS",
+    "maxAdaptiveRetries",
+    "maxConnecting",
+    "maxIdleTimeMS",
+    "maxPoolSize",
+    "maxStalenessSeconds",
+    "minPoolSize",
+    "proxyHost",
+    "proxyPassword",
+    "proxyPort",
+    "proxyUsername",
+    "readConcernLevel",
+    "readPreference",
+    "readPreferenceTags",
+    "replicaSet",
+    "retryReads",
+    "retryWrites",
+    "serverMonitoringMode",
+    "serverSelectionTimeoutMS",
+    "serverSelectionTryOnce",
+    "socketKeepAlive",
+    "socketTimeoutMS",
+    "srvAllowedHostsSuffix",
+    "srvMaxHosts",
+    "srvServiceName",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_match_hostname",
+    "timeoutMS",
+    "tls",
+    "tlsAllowInvalidCertificates",
+    "tlsAllowInvalidHostnames",
+    "tlsCAFile",
+    "tlsCRLFile",
+    "tlsCertificateKeyFile",
+    "tlsCertificateKeyFilePassword",
+    "tlsDisableCertificateRevocationCheck",
+    "tlsDisableOCSPEndpointCheck",
+    "tlsInsecure",
+    "uuidRepresentation",
+    "w",
+    "wTimeoutMS",
+    "waitQueueMultiple",
+    "waitQueueTimeoutMS",
+    "zlibCompressionLevel",
+];
+
+/// Renamed options: the older name, and the name that replaced it.
+pub(super) const RENAMED: &[(&str, &str)] = &[
+    ("j", "journal"),
+    ("read_preference", "readPreference"),
+    ("ssl_ca_certs", "tlsCAFile"),
+    ("ssl_crlfile", "tlsCRLFile"),
+    ("ssl_pem_passphrase", "tlsCertificateKeyFilePassword"),
+    ("wtimeout", "wTimeoutMS"),
+];
+
+/// The option's own spelling, by its name in any case.
+pub(super) fn spelling(name: &str) -> Option<&'static str> {
+    // `ssl` is an alias for good: Atlas connection strings contain it.
+    if name.eq_ignore_ascii_case("ssl") {
+        return Some("tls");
+    }
+    let same = |known: &&&str| known.eq_ignore_ascii_case(name);
+    OPTIONS.iter().find(same).copied()
+}
+
+/// The replacement of a renamed option.
+pub(super) fn replacement(name: &str) -> Option<&'static str> {
+    let same = |pair: &&(&str, &str)| pair.0.eq_ignore_ascii_case(name);
+    RENAMED.iter().find(same).map(|pair| pair.1)
+}

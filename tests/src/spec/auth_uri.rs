@@ -1,0 +1,47 @@
+//! Suite `auth`: the credential of a connection string.
+
+use serde_json::{Value, json};
+
+use super::{
+    Report, SpecFile, Suite, in_folder,
+    uri_options::{cases, description, parse},
+    value::expect_eq,
+};
+
+/// The suite.
+pub const SUITE: Suite = Suite {
+    name: "auth",
+    matches: |file| in_folder(file, "auth") && file.relative.ends_with("connection-string.json"),
+    run,
+};
+
+fn run(file: &SpecFile, report: &mut Report) {
+    for case in cases(file) {
+        report.case(description(case), || run_case(case));
+    }
+}
+
+fn run_case(case: &Value) -> Result<(), String> {
+    let Some(parsed) = parse(case)? else {
+        return Ok(());
+    };
+    let got = match &parsed.options.credential {
+        None => Value::Null,
+        Some(credential) => json!({
+            "username": credential.username,
+            "password": credential.password,
+            "source": credential.source,
+            "mechanism": credential.mechanism.map(|m| m.as_str()),
+            "mechanism_properties": credential.mechanism_properties,
+        }),
+    };
+    expect_eq("credential", &got, &case["credential"])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_auth_connection_string_case_passes() {
+        crate::spec::assert_suite(&super::SUITE);
+    }
+}
