@@ -1,5 +1,31 @@
 //! Operations: from a command and its options to a result, through retries.
+//!
+//! [`Operation`] is the step machine of one call; [`retry`] decides about failures; [`reply`] reads
+//! replies; [`bulk`] and [`object_id`] prepare the documents of inserts.
 
+pub mod bulk;
+pub mod concern;
+mod facts;
+mod machine;
+pub mod object_id;
+pub(crate) mod raw;
+pub mod reply;
+mod request;
+pub mod results;
+pub mod retry;
 mod spec;
 
-pub use self::spec::{CommandSpec, DocumentSequence, Retryability, Target};
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    bulk::{Batch, BatchLimits, ensure_id, split_documents},
+    facts::ConnFacts,
+    machine::{Failure, Operation, OperationContext, Progress, Selected, Stage, Want},
+    object_id::ObjectIdGenerator,
+    results::{
+        FindAndModifyReply, Upserted, WriteReply, parse_count, parse_delete, parse_distinct,
+        parse_find_and_modify, parse_first_document, parse_insert, parse_update,
+    },
+    spec::{CommandSpec, DocumentSequence, Retryability, Target},
+};

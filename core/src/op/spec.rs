@@ -68,6 +68,10 @@ pub struct CommandSpec {
     pub supports_session: bool,
     /// Whether a `writeConcernError` in an `ok: 1` reply is an error of the operation.
     pub check_write_concern_error: bool,
+    /// Whether the command is the caller's own (`run_command`): it gets a session, API parameters
+    /// and a read preference, but no read concern, and is retried for overload only when both
+    /// reads and writes may be retried.
+    pub user_command: bool,
 }
 
 impl CommandSpec {
@@ -85,6 +89,15 @@ impl CommandSpec {
             write_concern: None,
             supports_session: true,
             check_write_concern_error: false,
+            user_command: false,
         }
+    }
+
+    /// Whether the server answers: false for writes with `w: 0`.
+    #[must_use]
+    pub fn is_acknowledged(&self) -> bool {
+        self.write_concern
+            .as_ref()
+            .is_none_or(WriteConcern::is_acknowledged)
     }
 }

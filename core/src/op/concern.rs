@@ -1,0 +1,147 @@
+//! Which read preference, read concern and write concern a command carries, as raw BSON.
+//!
+//! Specifications: "Server Selection" (passing read preference), "Read and Write Concern", "Causal
+//! Consistency", "Snapshot Reads".
+
+use std::borrow::Cow;
+
+use bson::Timestamp;
+
+use super::{Target, raw};
+use crate::{
+    concern::{Acknowledgment, ReadConcern, WriteConcern},
+    read_preference::{ReadPreference, ReadPreferenceOptions},
+    topology::{ServerType, TopologyType},
+};
+
+/// The read preference to send to the selected server; `None` for no `$readPreference` field.
+///
+/// A direct connection to a member of a replica set turns primary into primaryPreferred, so that
+/// any member answers (Server Selection: "Topology type: Single").
+#[must_use]
+pub fn sent_read_preference(
+    target: &Target,
+    topology: TopologyType,
+    server: ServerType,
+) -> Option<Cow<'_, ReadPreference>> {
+    let Target::Read(preference) = target else {
+        return None;
+    };
+    let primary = matches!(preference, ReadPreference::Primary);
+    match (server, topology) {
+        (ServerType::Standalone, _) => None,
+        (ServerType::Mongos | ServerType::LoadBalancer, _) if primary => None,
+        (ServerType::Mongos | ServerType::LoadBalancer, _) => Some(Cow::Borrowed(preference)),
+        (_, TopologyType::Single) if primary => {
+            Some(Cow::Owned(ReadPreference::PrimaryPreferred {
+                options: ReadPreferenceOptions::default(),
+            }))
+        }
+        _ if primary => None,
+        _ => Some(Cow::Borrowed(preference)),
+    }
+}
+
+/// Whether a command accepts `afterClusterTime` (Read and Write Concern: "afterClusterTime").
+#[must_use]
+pub fn takes_after_cluster_time(command: &str) -> bool {
+    matches!(
+        command,
+        "aggregate"
+            | "bulkWrite"
+            | "count"
+            | "create"
+            | "createIndexes"
+            | "delete"
+            | "distinct"
+            | "drop"
+            | "dropDatabase"
+            | "dropIndexes"
+            | "find"
+            | "findAndModify"
+            | "insert"
+            | "update"
+    )
+}
+
+/// Appends `$readPreference`.
+pub(super) fn append_read_preference(out: &mut Vec<u8>, preference: &ReadPreference) {
+    let start = raw::open_document(out, "$readPreference");
+    raw::string(out, "mode", preference.mode());
+    // An empty array of tag sets is not valid on the wire.
+    if !preference.tag_sets().is_empty() {
+        let sets = raw::open_array(out, "tags");
+        for (index, tags) in preference.tag_sets().iter().enumerate() {
+            let set = raw::open_document(out, &index.to_string());
+            for (name, value) in tags {
+                raw::string(out, name, value);
+            }
+            raw::close(out, set);
+        }
+        raw::close(out, sets);
+    }
+    if let Some(staleness) = preference.max_staleness() {
+        let seconds = i64::try_from(staleness.as_secs()).unwrap_or(i64::MAX);
+        raw::integer(out, "maxStalenessSeconds", seconds);
+    }
+    if let Some(hedge) = preference.options().and_then(|o| o.hedge.as_ref()) {
+        let start = raw::open_document(out, "hedge");
+        raw::boolean(out, "enabled", hedge.enabled);
+        raw::close(out, start);
+    }
+    raw::close(out, start);
+}
+
+/// Appends `readConcern`, or nothing when it would be empty.
+pub(super) fn append_read_concern(
+    out: &mut Vec<u8>,
+    concern: Option<&ReadConcern>,
+    after_cluster_time: Option<Timestamp>,
+) {
+    if concern.is_none() && after_cluster_time.is_none() {
+        return;
+    }
+    let start = raw::open_document(out, "readConcern");
+    if let Some(concern) = concern {
+        raw::string(out, "level", concern.level.as_str());
+    }
+    if let Some(time) = after_cluster_time {
+        raw::timestamp(out, "afterClusterTime", time);
+    }
+    raw::close(out, start);
+}
+
+/// Appends the `readConcern` of a snapshot session.
+pub(super) fn append_snapshot(out: &mut Vec<u8>, at_cluster_time: Option<Timestamp>) {
+    let start = raw::open_document(out, "readConcern");
+    raw::string(out, "level", "snapshot");
+    if let Some(time) = at_cluster_time {
+        raw::timestamp(out, "atClusterTime", time);
+    }
+    raw::close(out, start);
+}
+
+/// Appends `writeConcern`, or nothing when it would be empty.
+///
+/// `deadline`: the operation has a deadline, which takes the place of `wtimeout`.
+pub(super) fn append_write_concern(out: &mut Vec<u8>, concern: &WriteConcern, deadline: bool) {
+    let timeout = concern.w_timeout.filter(|_| !deadline);
+    if concern.w.is_none() && concern.journal.is_none() && timeout.is_none() {
+        return;
+    }
+    let start = raw::open_document(out, "writeConcern");
+    match &concern.w {
+        None => {}
+        Some(Acknowledgment::Nodes(nodes)) => raw::integer(out, "w", i64::from(*nodes)),
+        Some(Acknowledgment::Majority) => raw::string(out, "w", "majority"),
+        Some(Acknowledgment::Custom(name)) => raw::string(out, "w", name),
+    }
+    if let Some(timeout) = timeout {
+        let ms = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+        raw::integer(out, "wtimeout", ms);
+    }
+    if let Some(journal) = concern.journal {
+        raw::boolean(out, "j", journal);
+    }
+    raw::close(out, start);
+}

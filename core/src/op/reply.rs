@@ -1,0 +1,249 @@
+//! Reads what every reply has in common: success or error, labels, times.
+//!
+//! One pass over the top level of a reply gives [`ReplyFacts`]; errors are built only when there is
+//! one, so that the success path copies nothing. Malformed replies end as
+//! [`ErrorKind::InvalidResponse`], which names the field.
+
+use bson::{Document, RawArray, RawBsonRef, RawDocument, Timestamp};
+
+use crate::{
+    error::{CommandError, Error, ErrorKind, Result, WriteConcernError, WriteError, WriteFailure},
+    wire::Reply,
+};
+
+/// What the top level of a reply says, without copies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReplyFacts<'a> {
+    /// Whether the command succeeded.
+    pub ok: bool,
+    /// When the operation happened.
+    pub operation_time: Option<Timestamp>,
+    /// `$clusterTime`.
+    pub cluster_time: Option<&'a RawDocument>,
+    /// `writeConcernError`.
+    pub write_concern_error: Option<&'a RawDocument>,
+    /// `writeErrors`.
+    pub write_errors: Option<&'a RawArray>,
+    /// `cursor`.
+    pub cursor: Option<&'a RawDocument>,
+    /// `atClusterTime` of the cursor or of the reply itself: the time of a snapshot read.
+    pub at_cluster_time: Option<Timestamp>,
+}
+
+/// An [`ErrorKind::InvalidResponse`] that names a field.
+pub(crate) fn invalid(field: &str, what: impl std::fmt::Display) -> Error {
+    Error::invalid_response(format!("field {field}: {what}"))
+}
+
+/// A number of any BSON type, as an integer.
+pub(crate) fn integer(value: RawBsonRef<'_>) -> Option<i64> {
+    match value {
+        RawBsonRef::Int32(n) => Some(i64::from(n)),
+        RawBsonRef::Int64(n) => Some(n),
+        RawBsonRef::Double(n) if n.is_finite() => Some(n as i64),
+        _ => None,
+    }
+}
+
+fn truth(value: RawBsonRef<'_>) -> bool {
+    match value {
+        RawBsonRef::Boolean(b) => b,
+        RawBsonRef::Double(n) => n != 0.0,
+        other => integer(other).is_some_and(|n| n != 0),
+    }
+}
+
+/// An optional field; malformed BSON is an error that names the field asked for.
+pub(crate) fn field<'a>(doc: &'a RawDocument, name: &str) -> Result<Option<RawBsonRef<'a>>> {
+    doc.get(name).map_err(|e| invalid(name, e))
+}
+
+fn document<'a>(name: &str, value: RawBsonRef<'a>) -> Result<&'a RawDocument> {
+    value
+        .as_document()
+        .ok_or_else(|| invalid(name, "not a document"))
+}
+
+/// Reads the common fields of a reply in one pass.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidResponse`] when a field has a wrong type or `ok` is missing.
+pub fn facts(doc: &RawDocument) -> Result<ReplyFacts<'_>> {
+    let mut out = ReplyFacts::default();
+    let mut ok = None;
+    let mut top_level_time = None;
+    for element in doc.iter_elements() {
+        let element = element.map_err(|e| Error::invalid_response(format!("reply: {e}")))?;
+        let name = element.key().as_str();
+        let value = || element.value().map_err(|e| invalid(name, e));
+        match name {
+            "ok" => ok = Some(truth(value()?)),
+            "operationTime" => out.operation_time = value()?.as_timestamp(),
+            "$clusterTime" => out.cluster_time = Some(document(name, value()?)?),
+            "writeConcernError" => out.write_concern_error = Some(document(name, value()?)?),
+            "writeErrors" => {
+                let list = value()?.as_array();
+                out.write_errors = Some(list.ok_or_else(|| invalid(name, "not an array"))?);
+            }
+            // Commands of the caller's own may answer with a `cursor` of any type.
+            "cursor" => out.cursor = value()?.as_document(),
+            "atClusterTime" => top_level_time = value()?.as_timestamp(),
+            _ => {}
+        }
+    }
+    out.ok = ok.ok_or_else(|| invalid("ok", "missing"))?;
+    out.at_cluster_time = match out.cursor {
+        Some(cursor) => field(cursor, "atClusterTime")?.and_then(RawBsonRef::as_timestamp),
+        None => top_level_time,
+    };
+    Ok(out)
+}
+
+/// Turns an error reply into an error: `ok: 0`, or `ok: 1` with a `writeConcernError`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Command`] or [`ErrorKind::Write`] with labels and the reply, or
+/// [`ErrorKind::InvalidResponse`].
+pub fn check(doc: &RawDocument) -> Result<()> {
+    let facts = facts(doc)?;
+    if !facts.ok {
+        return Err(command_error(doc)?);
+    }
+    match write_concern_failure(doc, &facts)? {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// The error of an `ok: 0` reply.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidResponse`] when the reply is malformed.
+pub fn command_error(doc: &RawDocument) -> Result<Error> {
+    let mut error = CommandError {
+        labels: labels(doc)?,
+        ..CommandError::default()
+    };
+    if let Some(code) = field(doc, "code")?.and_then(integer) {
+        error.code = i32::try_from(code).map_err(|_| invalid("code", "out of range"))?;
+    }
+    let text = |name| -> Result<String> {
+        let value = field(doc, name)?.and_then(RawBsonRef::as_str);
+        Ok(value.unwrap_or_default().to_owned())
+    };
+    error.code_name = text("codeName")?;
+    error.message = text("errmsg")?;
+    if let Some(version) = field(doc, "topologyVersion")?.and_then(RawBsonRef::as_document) {
+        let version = Document::try_from(version).map_err(|e| invalid("topologyVersion", e))?;
+        error.topology_version = Some(version);
+    }
+    Ok(Error::new(ErrorKind::Command(error)).with_response(doc.to_owned()))
+}
+
+/// The `writeConcernError` of a reply, with the labels of the reply.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidResponse`] that names the field.
+pub fn write_concern_error(doc: &RawDocument) -> Result<Option<WriteConcernError>> {
+    let Some(value) = field(doc, "writeConcernError")? else {
+        return Ok(None);
+    };
+    let inner = document("writeConcernError", value)?;
+    let mut error = WriteConcernError {
+        labels: labels(doc)?,
+        ..WriteConcernError::default()
+    };
+    for label in labels(inner)? {
+        if !error.labels.contains(&label) {
+            error.labels.push(label);
+        }
+    }
+    (error.code, error.code_name, error.message, error.details) =
+        failure("writeConcernError", inner)?;
+    Ok(Some(error))
+}
+
+/// The error that a `writeConcernError` amounts to.
+pub(super) fn write_concern_failure(
+    doc: &RawDocument,
+    facts: &ReplyFacts<'_>,
+) -> Result<Option<Error>> {
+    if facts.write_concern_error.is_none() {
+        return Ok(None);
+    }
+    let error = write_concern_error(doc)?.map(|inner| {
+        let kind = ErrorKind::Write(WriteFailure::WriteConcernError(inner));
+        Error::new(kind).with_response(doc.to_owned())
+    });
+    Ok(error)
+}
+
+/// The `writeErrors` of a reply: index in the command, and why.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidResponse`] that names the field.
+pub fn write_errors(list: &RawArray) -> Result<Vec<(usize, WriteError)>> {
+    let mut out = Vec::new();
+    for entry in list {
+        let entry = entry.map_err(|e| invalid("writeErrors", e))?;
+        let entry = document("writeErrors", entry)?;
+        let index = index("writeErrors.index", entry)?;
+        let mut error = WriteError::default();
+        let name;
+        (error.code, name, error.message, error.details) = failure("writeErrors", entry)?;
+        error.code_name = Some(name).filter(|n| !n.is_empty());
+        out.push((index, error));
+    }
+    Ok(out)
+}
+
+/// The field `index` of a result for one write.
+pub(super) fn index(name: &str, entry: &RawDocument) -> Result<usize> {
+    field(entry, "index")?
+        .and_then(integer)
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or_else(|| invalid(name, "missing or not an index"))
+}
+
+/// Code, name, text and details of a failure of a write.
+fn failure(name: &str, doc: &RawDocument) -> Result<(i32, String, String, Option<Document>)> {
+    let code = field(doc, "code")?
+        .and_then(integer)
+        .and_then(|n| i32::try_from(n).ok())
+        .ok_or_else(|| invalid(&format!("{name}.code"), "missing or not an integer"))?;
+    let text = |key| -> Result<String> {
+        let value = field(doc, key)?.and_then(RawBsonRef::as_str);
+        Ok(value.unwrap_or_default().to_owned())
+    };
+    let details = match field(doc, "errInfo")?.and_then(RawBsonRef::as_document) {
+        Some(info) => {
+            Some(Document::try_from(info).map_err(|e| invalid(&format!("{name}.errInfo"), e))?)
+        }
+        None => None,
+    };
+    Ok((code, text("codeName")?, text("errmsg")?, details))
+}
+
+/// The `errorLabels` of a reply; what is not a string is ignored.
+fn labels(doc: &RawDocument) -> Result<Vec<String>> {
+    let Some(list) = field(doc, "errorLabels")?.and_then(RawBsonRef::as_array) else {
+        return Ok(Vec::new());
+    };
+    let mut out = Vec::new();
+    for label in list {
+        if let Some(label) = label.map_err(|e| invalid("errorLabels", e))?.as_str() {
+            out.push(label.to_owned());
+        }
+    }
+    Ok(out)
+}
+
+/// The reply that stands for none: `{ok: 1}`, for unacknowledged writes.
+pub(super) fn unacknowledged() -> Reply {
+    Reply::from_document(bson::rawdoc! { "ok": 1 })
+}

@@ -1,0 +1,161 @@
+//! Builds the request of one attempt: the command's own fields, then the generic ones.
+//!
+//! The document grows in one buffer that all attempts share. What an attempt adds depends on the
+//! connection and the session, so it is written anew each time (Retryable Reads: "Implementation
+//! constraints": `$clusterTime` may have moved).
+
+use std::time::Duration;
+
+use super::{CommandSpec, ConnFacts, Selected, concern, raw};
+use crate::{
+    error::{Error, Result},
+    options::ServerApi,
+    session::{ClusterTime, SessionState},
+    topology::ServerType,
+    wire::Request,
+};
+
+/// Room for the generic fields of most commands: session, cluster time, read preference, API.
+const GENERIC_BYTES: usize = 320;
+
+/// The first wire version (MongoDB 5.0) with snapshot reads.
+const SNAPSHOT_WIRE_VERSION: i32 = 13;
+
+/// Everything that one attempt adds to the command.
+pub(super) struct Parts<'a> {
+    pub(super) spec: &'a CommandSpec,
+    pub(super) selected: &'a Selected,
+    pub(super) facts: &'a ConnFacts,
+    /// The session to send, with its server session; `None` to send none.
+    pub(super) session: Option<&'a SessionState>,
+    pub(super) txn_number: Option<i64>,
+    pub(super) cluster_time: Option<&'a ClusterTime>,
+    pub(super) server_api: Option<&'a ServerApi>,
+    /// What is left of the operation's time, less a round trip.
+    pub(super) max_time: Option<Duration>,
+}
+
+/// Writes the attempt into `request`.
+pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
+    let spec = parts.spec;
+    if request.sequences.len() != spec.sequences.len() {
+        request.sequences.clone_from(&spec.sequences);
+    }
+    request.name = spec.name;
+    request.more_to_come = !spec.is_acknowledged();
+    request.exhaust_allowed = false;
+    request.compressible = is_compressible(spec.name);
+    let body = spec.body.as_bytes();
+    let out = &mut request.document;
+    out.clear();
+    out.reserve(body.len().saturating_add(GENERIC_BYTES));
+    // Without its final NUL, the body continues with the generic fields.
+    out.extend_from_slice(body.get(..body.len().saturating_sub(1)).unwrap_or_default());
+    raw::string(out, "$db", &spec.db);
+    append_session(out, parts);
+    append_concerns(out, parts)?;
+    let preference = concern::sent_read_preference(
+        &spec.target,
+        parts.selected.topology_type,
+        parts.selected.server_type,
+    );
+    if let Some(preference) = preference {
+        concern::append_read_preference(out, &preference);
+    }
+    if let Some(api) = parts.server_api {
+        raw::string(out, "apiVersion", api.version.as_str());
+        if let Some(strict) = api.strict {
+            raw::boolean(out, "apiStrict", strict);
+        }
+        if let Some(errors) = api.deprecation_errors {
+            raw::boolean(out, "apiDeprecationErrors", errors);
+        }
+    }
+    if let Some(time) = parts.max_time
+        && takes_max_time(spec)
+    {
+        let ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        raw::integer(out, "maxTimeMS", ms.max(1));
+    }
+    raw::close(out, 0);
+    Ok(())
+}
+
+fn append_session(out: &mut Vec<u8>, parts: &Parts<'_>) {
+    if let Some(server) = parts.session.and_then(SessionState::server) {
+        let start = raw::open_document(out, "lsid");
+        raw::uuid(out, "id", &server.id);
+        raw::close(out, start);
+        if let Some(number) = parts.txn_number {
+            raw::int64(out, "txnNumber", number);
+        }
+    }
+    // A standalone has no cluster time, also when the session got one from elsewhere.
+    if parts.facts.server_type != ServerType::Standalone {
+        let of_session = parts.session.and_then(SessionState::cluster_time);
+        if let Some(time) = ClusterTime::later(parts.cluster_time, of_session) {
+            raw::document(out, "$clusterTime", time.document().as_bytes());
+        }
+    }
+}
+
+fn append_concerns(out: &mut Vec<u8>, parts: &Parts<'_>) -> Result<()> {
+    let spec = parts.spec;
+    let snapshot = parts.session.filter(|s| s.is_snapshot());
+    if let Some(session) = snapshot
+        && starts_operation(spec.name)
+    {
+        if parts.facts.max_wire_version < SNAPSHOT_WIRE_VERSION {
+            return Err(Error::invalid_argument(
+                "Snapshot reads require MongoDB 5.0 or later",
+            ));
+        }
+        concern::append_snapshot(out, session.snapshot_time());
+    } else {
+        let after = parts
+            .session
+            .filter(|s| s.is_causally_consistent())
+            .filter(|_| parts.facts.server_type != ServerType::Standalone)
+            .filter(|_| !spec.user_command && concern::takes_after_cluster_time(spec.name))
+            .and_then(SessionState::operation_time);
+        concern::append_read_concern(out, spec.read_concern.as_ref(), after);
+    }
+    if let Some(write_concern) = &spec.write_concern {
+        concern::append_write_concern(out, write_concern, parts.max_time.is_some());
+    }
+    Ok(())
+}
+
+/// Whether a command starts something of its own: the others belong to a cursor or session whose
+/// read concern is settled.
+fn starts_operation(name: &str) -> bool {
+    !matches!(name, "endSessions" | "getMore" | "killCursors")
+}
+
+/// Whether the deadline is passed on to the server (CSOT: "Command Execution"). A `getMore` gets
+/// `maxTimeMS` only for tailable cursors, from the cursor itself; a limit of the caller's stands.
+fn takes_max_time(spec: &CommandSpec) -> bool {
+    starts_operation(spec.name) && !matches!(spec.body.get("maxTimeMS"), Ok(Some(_)))
+}
+
+/// Commands that carry secrets are never compressed (OP_COMPRESSED: "Messages not allowed to be
+/// compressed").
+fn is_compressible(name: &str) -> bool {
+    const SECRET: [&str; 12] = [
+        "authenticate",
+        "copydb",
+        "copydbgetnonce",
+        "copydbsaslstart",
+        "createUser",
+        "getnonce",
+        "hello",
+        "isMaster",
+        "saslContinue",
+        "saslStart",
+        "ismaster",
+        "updateUser",
+    ];
+    !SECRET
+        .iter()
+        .any(|secret| secret.eq_ignore_ascii_case(name))
+}
