@@ -1,0 +1,188 @@
+//! Bytes of the socket to frames and back, with or without TLS.
+
+use crate::{
+    error::Error,
+    options::Compressor,
+    tls::{PlainRead, TlsChannel, TlsConfig},
+    wire::{Frame, FrameError, Framer, Request, WriteQueue, encode},
+};
+
+const CIPHERTEXT_LEN: usize = 16 * 1024;
+/// How many slices of a message are encrypted at a time.
+const SLICES: usize = 8;
+
+/// TLS and its buffer of received ciphertext.
+struct Secure {
+    tls: TlsChannel,
+    received: Vec<u8>,
+}
+
+/// Bytes of the socket to frames and back.
+pub(super) struct Channel {
+    secure: Option<Box<Secure>>,
+    framer: Framer,
+    queue: WriteQueue,
+}
+
+impl Channel {
+    pub(super) fn new(tls: Option<&TlsConfig>, host: &str) -> Result<Self, Error> {
+        let secure = match tls {
+            None => None,
+            Some(config) => Some(Box::new(Secure {
+                tls: TlsChannel::new(config, host)?,
+                received: Vec::new(),
+            })),
+        };
+        let mut channel = Self {
+            secure,
+            framer: Framer::default(),
+            queue: WriteQueue::default(),
+        };
+        channel.flush();
+        Ok(channel)
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        let secure = self.secure.as_ref();
+        secure.is_some_and(|secure| secure.tls.is_handshaking())
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure.is_some()
+    }
+
+    pub(super) fn framer(&mut self) -> &mut Framer {
+        &mut self.framer
+    }
+
+    pub(super) fn queue(&self) -> &WriteQueue {
+        &self.queue
+    }
+
+    pub(super) fn handle_written(&mut self, n: usize) {
+        self.queue.advance(n);
+    }
+
+    /// Where the next bytes of the socket go.
+    pub(super) fn read_space(&mut self) -> &mut [u8] {
+        match &mut self.secure {
+            None => self.framer.space(),
+            Some(secure) => {
+                if secure.received.is_empty() {
+                    secure.received = vec![0; CIPHERTEXT_LEN];
+                }
+                &mut secure.received
+            }
+        }
+    }
+
+    pub(super) fn handle_read(&mut self, n: usize) -> Result<(), Error> {
+        match &mut self.secure {
+            None => self.framer.advance(n),
+            Some(secure) => {
+                let n = n.min(secure.received.len());
+                secure.tls.handle_ciphertext(&secure.received[..n])?;
+            }
+        }
+        self.flush();
+        Ok(())
+    }
+
+    /// Moves decrypted bytes to the framer; false when there are none.
+    pub(super) fn pull_plaintext(&mut self) -> Result<bool, Error> {
+        let Some(secure) = &mut self.secure else {
+            return Ok(false);
+        };
+        match secure.tls.read_plaintext(self.framer.space())? {
+            PlainRead::Bytes(n) => {
+                self.framer.advance(n);
+                Ok(n > 0)
+            }
+            PlainRead::Pending => Ok(false),
+            PlainRead::Closed => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    pub(super) fn poll_frame(&mut self, max: usize) -> Result<Option<Frame>, FrameError> {
+        self.framer.poll_frame(max)
+    }
+
+    /// What the end of the byte stream means.
+    pub(super) fn eof(&mut self) -> Error {
+        match &mut self.secure {
+            None => std::io::ErrorKind::UnexpectedEof.into(),
+            Some(secure) => secure.tls.handle_eof(),
+        }
+    }
+
+    /// Encodes, encrypts and queues a request.
+    pub(super) fn send(
+        &mut self,
+        request: &Request,
+        id: i32,
+        compressor: Option<Compressor>,
+        max: usize,
+    ) -> Result<(), SendError> {
+        let Some(secure) = &mut self.secure else {
+            return encode(request, id, compressor, max, &mut self.queue).map_err(SendError::Frame);
+        };
+        let mut plain = WriteQueue::default();
+        encode(request, id, compressor, max, &mut plain).map_err(SendError::Frame)?;
+        while !plain.is_empty() {
+            let mut slices = [&[][..]; SLICES];
+            let count = plain.slices(&mut slices);
+            let mut written = 0;
+            for slice in &slices[..count] {
+                secure.tls.write_plaintext(slice).map_err(SendError::Tls)?;
+                written += slice.len();
+            }
+            plain.advance(written);
+        }
+        self.flush();
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        if let Some(secure) = &mut self.secure {
+            self.queue
+                .extend_with(|out| secure.tls.take_ciphertext(out));
+        }
+    }
+
+    /// Withdraws everything not yet written; without TLS only.
+    pub(super) fn withdraw(&mut self) {
+        self.queue.clear();
+    }
+
+    /// Frees all buffers between messages.
+    pub(super) fn trim(&mut self) {
+        self.framer.trim();
+        if let Some(secure) = &mut self.secure {
+            secure.received = Vec::new();
+        }
+        if self.queue.is_empty() {
+            self.queue = WriteQueue::default();
+        }
+    }
+
+    /// Nothing is read or written any more.
+    pub(super) fn shut(&mut self) {
+        self.framer = Framer::default();
+        self.queue = WriteQueue::default();
+    }
+}
+
+/// Why a request was not queued.
+pub(super) enum SendError {
+    Frame(FrameError),
+    Tls(Error),
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Frame(e) => e.into(),
+            SendError::Tls(e) => e,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The `client` document of the handshake: who connects, from where.
+//!
+//! The environment is an argument. The document has at most 512 bytes; what does not fit is left
+//! out in the order that the specification "MongoDB Handshake" gives ("Limitations").
+
+use std::collections::BTreeMap;
+
+use bson::{Document, doc};
+
+use crate::{
+    error::{Error, Result},
+    options::DriverInfo,
+};
+
+const LEN_MAX: usize = 512;
+const APP_NAME_LEN_MAX: usize = 128;
+const DRIVER_NAME: &str = "mongo-client";
+
+/// What the handshake says of the machine that the client runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandshakeEnvironment {
+    /// Environment variables; only those that the specification names are read.
+    pub vars: BTreeMap<String, String>,
+    /// Whether the file `/.dockerenv` exists.
+    pub dockerenv: bool,
+    /// `os.type`: "Linux", "Darwin", "Windows", ...; "unknown" when empty.
+    pub os_type: String,
+    /// `os.name`.
+    pub os_name: Option<String>,
+    /// `os.architecture`.
+    pub os_arch: Option<String>,
+    /// `os.version`.
+    pub os_version: Option<String>,
+    /// `platform`: the compiler and the runtime.
+    pub platform: Option<String>,
+}
+
+/// A function-as-a-service provider.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Faas {
+    Aws,
+    Azure,
+    Gcp,
+    Vercel,
+}
+
+impl HandshakeEnvironment {
+    /// Whether the client runs as a function: servers are then polled, not streamed from.
+    #[must_use]
+    pub fn is_faas(&self) -> bool {
+        self.faas().is_some()
+    }
+
+    /// The variable, unless it is not set or empty.
+    fn var(&self, name: &str) -> Option<&str> {
+        self.vars
+            .get(name)
+            .map(String::as_str)
+            .filter(|v| !v.is_empty())
+    }
+
+    fn faas(&self) -> Option<Faas> {
+        let lambda = self.var("AWS_EXECUTION_ENV");
+        let found = [
+            (
+                Faas::Aws,
+                lambda.is_some_and(|v| v.starts_with("AWS_Lambda_"))
+                    || self.var("AWS_LAMBDA_RUNTIME_API").is_some(),
+            ),
+            (Faas::Azure, self.var("FUNCTIONS_WORKER_RUNTIME").is_some()),
+            (
+                Faas::Gcp,
+                self.var("K_SERVICE").is_some() || self.var("FUNCTION_NAME").is_some(),
+            ),
+            (Faas::Vercel, self.var("VERCEL").is_some()),
+        ];
+        let found: Vec<_> = found.into_iter().filter(|f| f.1).map(|f| f.0).collect();
+        match found[..] {
+            [one] => Some(one),
+            // Vercel runs on Lambda.
+            [Faas::Aws, Faas::Vercel] => Some(Faas::Vercel),
+            _ => None,
+        }
+    }
+
+    /// The `env` document; empty when there is nothing to say.
+    fn env(&self) -> Document {
+        let mut env = Document::new();
+        let (name, memory, timeout, region) = match self.faas() {
+            None => ("", "", "", ""),
+            Some(Faas::Aws) => (
+                "aws.lambda",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+                "",
+                "AWS_REGION",
+            ),
+            Some(Faas::Azure) => ("azure.func", "", "", ""),
+            Some(Faas::Gcp) => (
+                "gcp.func",
+                "FUNCTION_MEMORY_MB",
+                "FUNCTION_TIMEOUT_SEC",
+                "FUNCTION_REGION",
+            ),
+            Some(Faas::Vercel) => ("vercel", "", "", "VERCEL_REGION"),
+        };
+        if !name.is_empty() {
+            env.insert("name", name);
+        }
+        for (key, var) in [("timeout_sec", timeout), ("memory_mb", memory)] {
+            if let Some(number) = self.var(var).and_then(|v| v.parse::<i32>().ok()) {
+                env.insert(key, number);
+            }
+        }
+        if let Some(region) = self.var(region) {
+            env.insert("region", region);
+        }
+        let mut container = Document::new();
+        if self.dockerenv {
+            container.insert("runtime", "docker");
+        }
+        if self.var("KUBERNETES_SERVICE_HOST").is_some() {
+            container.insert("orchestrator", "kubernetes");
+        }
+        if !container.is_empty() {
+            env.insert("container", container);
+        }
+        env
+    }
+}
+
+/// Builds the `client` document. `driver_info` lists the wrapping libraries, innermost first;
+/// duplicates count once.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) for an `appName` of
+/// more than 128 bytes, a `|` in `driver_info`, or names that leave no room in 512 bytes.
+pub fn client_metadata(
+    app_name: Option<&str>,
+    driver_info: &[DriverInfo],
+    environment: &HandshakeEnvironment,
+) -> Result<Document> {
+    let (mut name, mut version) = (DRIVER_NAME.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let mut platform = environment.platform.clone().unwrap_or_default();
+    let mut seen: Vec<[&str; 3]> = Vec::new();
+    for info in driver_info {
+        let fields = [
+            info.name.as_str(),
+            info.version.as_deref().unwrap_or_default(),
+            info.platform.as_deref().unwrap_or_default(),
+        ];
+        if fields.iter().any(|field| field.contains('|')) {
+            return Err(Error::invalid_argument(
+                "driver_info: name, version and platform must not contain '|'",
+            ));
+        }
+        if seen.contains(&fields) {
+            continue;
+        }
+        seen.push(fields);
+        for (out, field) in [&mut name, &mut version, &mut platform]
+            .into_iter()
+            .zip(fields)
+        {
+            append(out, field);
+        }
+    }
+    let mut client = Document::new();
+    if let Some(app) = app_name.filter(|app| !app.is_empty()) {
+        if app.len() > APP_NAME_LEN_MAX {
+            return Err(Error::invalid_argument(
+                "appName: must have at most 128 bytes",
+            ));
+        }
+        client.insert("application", doc! { "name": app });
+    }
+    client.insert("driver", doc! { "name": name, "version": version });
+    client.insert("os", os(environment));
+    if !platform.is_empty() {
+        client.insert("platform", platform);
+    }
+    let env = environment.env();
+    if !env.is_empty() {
+        client.insert("env", env);
+    }
+    shrink(&mut client)?;
+    Ok(client)
+}
+
+fn append(out: &mut String, field: &str) {
+    if field.is_empty() {
+        return;
+    }
+    if !out.is_empty() {
+        out.push('|');
+    }
+    out.push_str(field);
+}
+
+fn os(environment: &HandshakeEnvironment) -> Document {
+    let kind = match environment.os_type.as_str() {
+        "" => "unknown",
+        kind => kind,
+    };
+    let mut os = doc! { "type": kind };
+    let fields = [
+        ("name", &environment.os_name),
+        ("architecture", &environment.os_arch),
+        ("version", &environment.os_version),
+    ];
+    for (key, value) in fields {
+        if let Some(value) = value {
+            os.insert(key, value);
+        }
+    }
+    os
+}
+
+/// Handshake: "Limitations".
+fn shrink(client: &mut Document) -> Result<()> {
+    if excess(client)? == 0 {
+        return Ok(());
+    }
+    match client
+        .get_document("env")
+        .and_then(|env| env.get_str("name"))
+    {
+        Ok(name) => {
+            let env = doc! { "name": name };
+            client.insert("env", env);
+        }
+        Err(_) => drop(client.remove("env")),
+    }
+    if excess(client)? == 0 {
+        return Ok(());
+    }
+    let kind = client.get_document("os").and_then(|os| os.get_str("type"));
+    let os = doc! { "type": kind.unwrap_or("unknown") };
+    client.insert("os", os);
+    if excess(client)? == 0 {
+        return Ok(());
+    }
+    client.remove("env");
+    let excess_len = excess(client)?;
+    if excess_len > 0 {
+        let platform = client.get_str("platform").unwrap_or_default();
+        let mut end = platform.len().saturating_sub(excess_len);
+        while !platform.is_char_boundary(end) {
+            end -= 1;
+        }
+        let platform = platform[..end].to_owned();
+        client.insert("platform", platform);
+    }
+    if excess(client)? > 0 {
+        return Err(Error::invalid_argument(
+            "driver_info: name and version leave no room in the 512 bytes of client metadata",
+        ));
+    }
+    Ok(())
+}
+
+/// How many bytes the document has too many.
+fn excess(client: &Document) -> Result<usize> {
+    Ok(client.to_vec()?.len().saturating_sub(LEN_MAX))
+}
