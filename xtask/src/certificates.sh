@@ -5,7 +5,8 @@
 #   client.pem             CN=client,OU=users,O=Kit
 #   client-encrypted.pem   the same with an encrypted PKCS#8 key
 set -eu
-exec 2>openssl.log
+exec 3>&2 2>openssl.log
+trap '[ $? = 0 ] || tail -n 5 openssl.log >&3' EXIT
 
 authority() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \

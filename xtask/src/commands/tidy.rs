@@ -66,7 +66,8 @@ const BANNED: [&str; 12] = [
     "unimplemented!(",
 ];
 
-/// What core must not touch besides.
+/// What core must not touch besides. The public error types are excepted from the rule on hash
+/// tables: they have the shape of the official driver, and nothing decides by their order.
 const BANNED_IN_CORE: [&str; 6] = [
     "HashMap",
     "HashSet",
@@ -222,10 +223,12 @@ fn check_file(relative: &str, text: &str, complaints: &mut Vec<String>) {
         if code.starts_with("//") {
             continue;
         }
-        let banned = BANNED
-            .iter()
-            .chain(if core { &BANNED_IN_CORE[..] } else { &[] });
+        let more: &[&str] = if core { &BANNED_IN_CORE } else { &[] };
+        let banned = BANNED.iter().chain(more);
         for call in banned.filter(|call| code.contains(**call)) {
+            if call.starts_with("Hash") && relative.starts_with("core/src/error") {
+                continue;
+            }
             complaints.push(format!("{relative}:{number}: `{call}` is banned here"));
         }
     }
