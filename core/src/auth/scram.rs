@@ -38,7 +38,6 @@ const NONCE_LEN: usize = 24;
 #[derive(Clone)]
 pub(super) struct Scram {
     mechanism: AuthMechanism,
-    hash: Hash,
     db: String,
     /// The password as the key derivation takes it.
     secret: Arc<[u8]>,
@@ -111,7 +110,6 @@ impl Scram {
         let hash = Hash::of(mechanism);
         Ok(Self {
             mechanism,
-            hash,
             db: source(credential, mechanism).to_owned(),
             secret: keys::secret(hash, username, password)?,
             cache,
@@ -219,7 +217,7 @@ impl Scram {
     fn prove(&mut self, key: &DerivedKey, first: &ServerFirst, conversation: Bson) -> AuthStep {
         let without_proof = message::final_without_proof(&first.nonce);
         let auth_message = format!("{},{},{without_proof}", self.first_bare, first.text);
-        let (proof, signature) = key.sign(self.hash, auth_message.as_bytes());
+        let (proof, signature) = key.sign(auth_message.as_bytes());
         let payload = message::client_final(&without_proof, &proof);
         let step = self.send(sasl_continue(&conversation, payload.into_bytes()));
         self.state = State::SentFinal {

@@ -129,6 +129,11 @@ impl DeriveJob {
         &self.id
     }
 
+    #[cfg(test)]
+    pub(in crate::auth) fn iterations(&self) -> u32 {
+        self.id.iterations
+    }
+
     /// Runs the derivation.
     #[must_use]
     pub fn run(self) -> DerivedKey {
@@ -162,7 +167,8 @@ impl DerivedKey {
     }
 
     /// The client's proof for a conversation, and the server's signature to expect.
-    pub(super) fn sign(&self, hash: Hash, auth_message: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    pub(in crate::auth) fn sign(&self, auth_message: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let hash = self.id.hash;
         let stored_key = hash.digest(&self.client_key);
         let client_signature = hash.hmac(&stored_key, auth_message);
         let proof = self
