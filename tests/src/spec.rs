@@ -4,12 +4,16 @@
 //! [`Report`]. `spec-runner` (used by `cargo xtask spec`) prints a row per suite.
 
 pub mod auth_uri;
+pub mod cmap;
 pub mod connection_string;
 pub mod layout;
+pub mod max_staleness;
 mod overrides;
 mod report;
+pub mod rtt;
 pub mod rw_concern;
 pub mod sdam;
+pub mod selection;
 pub mod uri_options;
 pub mod value;
 
@@ -50,6 +54,11 @@ pub fn suites() -> Vec<Suite> {
         rw_concern::DOCUMENT,
         sdam::DISCOVERY,
         sdam::MONITORING,
+        cmap::UNIT,
+        max_staleness::SUITE,
+        rtt::SUITE,
+        selection::LOGIC,
+        selection::IN_WINDOW,
     ]
 }
 

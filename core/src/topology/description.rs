@@ -208,6 +208,26 @@ pub struct TopologyDescription {
 }
 
 impl TopologyDescription {
+    /// A deployment of these servers, with ids from 1, and with the default options.
+    #[must_use]
+    pub fn new(
+        topology_type: TopologyType,
+        servers: impl IntoIterator<Item = ServerDescription>,
+    ) -> Self {
+        let servers = (1..).map(ServerId).zip(servers.into_iter().map(Arc::new));
+        Self {
+            topology_type,
+            set_name: None,
+            max_set_version: None,
+            max_election_id: None,
+            servers: servers.collect(),
+            logical_session_timeout: None,
+            compatibility_error: None,
+            heartbeat_frequency: Duration::from_secs(10),
+            local_threshold: Duration::from_millis(15),
+        }
+    }
+
     /// The server of an address.
     #[must_use]
     pub fn server(&self, address: &ServerAddress) -> Option<(ServerId, &Arc<ServerDescription>)> {
@@ -238,4 +258,18 @@ pub struct TopologyView {
     pub generations: BTreeMap<ServerId, Generation>,
     /// Whether the topology was closed.
     pub closed: bool,
+}
+
+impl TopologyView {
+    /// The first view of a deployment: of an open topology whose pools were never cleared.
+    #[must_use]
+    pub fn new(description: Arc<TopologyDescription>) -> Self {
+        let generations = description.servers.keys().map(|id| (*id, Generation(0)));
+        Self {
+            version: 1,
+            generations: generations.collect(),
+            closed: false,
+            description,
+        }
+    }
 }
