@@ -62,15 +62,20 @@ pub(super) fn judge(app: &AppError) -> Verdict {
 
 /// The code and text that count: of the command, otherwise of its write concern.
 fn reported(error: &Error) -> Option<(i32, &str)> {
-    match &*error.kind {
-        ErrorKind::Command(e) => Some((e.code, &e.message)),
-        ErrorKind::Write(WriteFailure::WriteConcernError(e)) => Some((e.code, &e.message)),
-        ErrorKind::InsertMany(e) => e
-            .write_concern_error
-            .as_ref()
-            .map(|e| (e.code, e.message.as_str())),
+    let concern = match &*error.kind {
+        ErrorKind::Command(e) => return Some((e.code, &e.message)),
+        ErrorKind::Write(WriteFailure::WriteConcernError(e)) => Some(e),
+        ErrorKind::InsertMany(e) => e.write_concern_error.as_ref(),
         _ => None,
+    };
+    if let Some(concern) = concern {
+        return Some((concern.code, &concern.message));
     }
+    // A write error hides the write concern error that came with it.
+    let concern = error.server_response()?.get_document("writeConcernError");
+    let concern = concern.ok()?;
+    let code = concern.get_i32("code").unwrap_or_default();
+    Some((code, concern.get_str("errmsg").unwrap_or_default()))
 }
 
 fn is_state_change(code: i32, message: &str) -> bool {

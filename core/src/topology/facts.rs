@@ -128,6 +128,7 @@ fn same_hello(a: Option<&HelloReply>, b: Option<&HelloReply>) -> bool {
         && a.set_version == b.set_version
         && a.primary == b.primary
         && a.logical_session_timeout == b.logical_session_timeout
+        && a.raw.get("iscryptd") == b.raw.get("iscryptd")
 }
 
 fn same_set(a: &[ServerAddress], b: &[ServerAddress]) -> bool {

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use bson::oid::ObjectId;
+use bson::{RawDocumentBuf, oid::ObjectId};
 
 use super::{
     AppError, CheckOutcome, ServerDescription, ServerType, TopologyAction, TopologyConfig,
@@ -32,11 +32,12 @@ use super::{
     srv::{self, SrvClock},
 };
 use crate::{
-    error::{CommandError, Error, ErrorKind},
+    error::Error,
     event::sdam::{SdamEvent, TopologyClosedEvent, TopologyOpeningEvent},
     hello::HelloReply,
     id::{Generation, ServerId},
     net::ServerAddress,
+    op::reply,
     rng::Rng,
     time::Instant,
 };
@@ -410,18 +411,8 @@ fn is_usable(draft: &Draft, server: ServerId) -> bool {
 
 /// The error of a hello reply with `ok: 0`.
 pub(crate) fn refused(hello: &HelloReply) -> Error {
-    let text = |key| hello.raw.get_str(key).unwrap_or_default().to_owned();
-    let labels = hello.raw.get_array("errorLabels").map(|labels| {
-        labels
-            .iter()
-            .filter_map(|label| label.as_str().map(str::to_owned))
-            .collect()
-    });
-    Error::new(ErrorKind::Command(CommandError {
-        code: hello.raw.get_i32("code").unwrap_or_default(),
-        code_name: text("codeName"),
-        message: text("errmsg"),
-        labels: labels.unwrap_or_default(),
-        topology_version: hello.raw.get_document("topologyVersion").ok().cloned(),
-    }))
+    match RawDocumentBuf::try_from(&hello.raw) {
+        Ok(raw) => reply::command_error(&raw).unwrap_or_else(|error| error),
+        Err(error) => Error::from(error),
+    }
 }

@@ -157,7 +157,7 @@ fn update_from_primary(
         check_if_has_primary(draft);
         return Vec::new();
     }
-    if let Err(error) = accept_election(draft, hello) {
+    if let Some(error) = check_election(draft, hello) {
         replace_by_unknown(draft, id, new, error);
         check_if_has_primary(draft);
         return Vec::new();
@@ -182,9 +182,9 @@ fn update_from_primary(
     deposed
 }
 
-/// Remembers the election of a primary, unless a later one is known (SDAM: "Using electionId and
-/// setVersion to detect stale primaries").
-fn accept_election(draft: &mut Draft, hello: &HelloReply) -> Result<(), Error> {
+/// Remembers the election of a primary, or says why the primary is stale: a later election is known
+/// (SDAM: "Using electionId and setVersion to detect stale primaries").
+fn check_election(draft: &mut Draft, hello: &HelloReply) -> Option<Error> {
     let (election, version) = (hello.election_id, hello.set_version);
     let (max_election, max_version) = (draft.max_election_id, draft.max_set_version);
     let stale = || {
@@ -200,22 +200,22 @@ fn accept_election(draft: &mut Draft, hello: &HelloReply) -> Result<(), Error> {
     if hello.max_wire_version >= ELECTION_ID_FIRST {
         // An absent value is the smallest, which is how `Option` is ordered.
         if (election, version) < (max_election, max_version) {
-            return Err(stale());
+            return Some(stale());
         }
         draft.max_election_id = election;
         draft.max_set_version = version;
-        return Ok(());
+        return None;
     }
     if let (Some(election), Some(version)) = (election, version) {
         if let (Some(max_election), Some(max_version)) = (max_election, max_version)
             && (max_version, max_election) > (version, election)
         {
-            return Err(stale());
+            return Some(stale());
         }
         draft.max_election_id = Some(election);
     }
     draft.max_set_version = max_version.max(version);
-    Ok(())
+    None
 }
 
 /// Prints a value or `null`.

@@ -288,6 +288,37 @@ fn state_change_requests_a_check_and_clears_only_on_shutdown() {
 }
 
 #[test]
+fn write_concern_error_counts_even_behind_a_write_error() {
+    let reply = doc! { "ok": 1, "writeConcernError": { "code": 91, "errmsg": "bye" } };
+    let error = Error::new(ErrorKind::Write(WriteFailure::WriteError(
+        WriteError::default(),
+    )));
+    let response = bson::RawDocumentBuf::try_from(&reply).expect("a document");
+    let mut topology = replica_set();
+    let error = error.with_response(response);
+    let told = fail(&mut topology, error, ErrorPhase::Established);
+    assert_eq!(told[3..], ["paused s0 g1 e2", "check s0"]);
+}
+
+#[test]
+fn without_a_code_the_text_decides() {
+    for (message, counts) in [
+        ("not master", true),
+        ("node is recovering", true),
+        ("not master or secondary", true),
+        ("not primary", false),
+    ] {
+        let error = CommandError {
+            message: message.to_owned(),
+            ..CommandError::default()
+        };
+        let error = Error::new(ErrorKind::Command(error));
+        let told = fail(&mut replica_set(), error, ErrorPhase::Established);
+        assert_eq!(!told.is_empty(), counts, "{message}");
+    }
+}
+
+#[test]
 fn error_of_an_older_generation_is_ignored() {
     let mut topology = replica_set();
     let stale = AppError::new(

@@ -6,16 +6,14 @@ mod outcome;
 
 use std::time::Duration;
 
-use bson::{Bson, Document};
+use bson::{Document, RawDocumentBuf};
 use mongo_client_core::{
-    error::{
-        CommandError, Error, ErrorKind, RETRYABLE_ERROR, SYSTEM_OVERLOADED_ERROR,
-        WriteConcernError, WriteError, WriteFailure,
-    },
+    error::{Error, ErrorKind, RETRYABLE_ERROR, SYSTEM_OVERLOADED_ERROR, WriteFailure},
     event::sdam::SdamEvent,
     hello::HelloReply,
     id::{Generation, ServerId, TopologyId},
     net::ServerAddress,
+    op::reply,
     time::Instant,
     topology::{AppError, CheckOutcome, ErrorPhase, Topology, TopologyAction, TopologyConfig},
 };
@@ -133,7 +131,7 @@ impl Client {
         };
         let (error, early) = match error["type"].as_str() {
             Some("command") => (
-                reply_error(&value::document(&error["response"])?),
+                reply_error(&value::document(&error["response"])?)?,
                 ErrorPhase::Auth,
             ),
             Some("network") => (
@@ -180,45 +178,16 @@ impl Client {
 }
 
 /// The error that an operation makes of a reply with a problem in it.
-fn reply_error(reply: &Document) -> Error {
-    let text = |doc: &Document, key: &str| doc.get_str(key).unwrap_or_default().to_owned();
-    let code = |doc: &Document| match doc.get("code") {
-        Some(Bson::Int32(n)) => *n,
-        _ => 0,
-    };
-    let ok = matches!(
-        reply.get("ok"),
-        Some(Bson::Int32(1) | Bson::Int64(1) | Bson::Double(1.0))
-    );
-    let kind = if !ok {
-        let mut error = CommandError::default();
-        error.code = code(reply);
-        error.message = text(reply, "errmsg");
-        error.topology_version = reply.get_document("topologyVersion").ok().cloned();
-        ErrorKind::Command(error)
-    } else if let Ok(concern) = reply.get_document("writeConcernError") {
-        let mut error = WriteConcernError::default();
-        error.code = code(concern);
-        error.message = text(concern, "errmsg");
-        ErrorKind::Write(WriteFailure::WriteConcernError(error))
-    } else {
-        let first = reply
-            .get_array("writeErrors")
-            .ok()
-            .and_then(|all| all.first())
-            .and_then(Bson::as_document)
-            .cloned()
-            .unwrap_or_default();
-        let mut error = WriteError::default();
-        error.code = code(&first);
-        error.message = text(&first, "errmsg");
-        ErrorKind::Write(WriteFailure::WriteError(error))
-    };
-    let mut error = Error::new(kind);
-    if let Ok(raw) = bson::RawDocumentBuf::try_from(reply) {
-        error = error.with_response(raw);
+fn reply_error(document: &Document) -> Result<Error, String> {
+    let raw = RawDocumentBuf::try_from(document).map_err(|e| e.to_string())?;
+    if let Err(error) = reply::check(&raw) {
+        return Ok(error);
     }
-    error
+    let list = raw.get_array("writeErrors").map_err(|e| e.to_string())?;
+    let errors = reply::write_errors(list).map_err(|e| e.to_string())?;
+    let (_, first) = errors.into_iter().next().ok_or("a reply without errors")?;
+    let error = Error::new(ErrorKind::Write(WriteFailure::WriteError(first)));
+    Ok(error.with_response(raw))
 }
 
 /// Reads the few options that these files use.
