@@ -14,6 +14,7 @@ mod request;
 pub mod results;
 pub mod retry;
 mod spec;
+mod step;
 
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,12 @@ mod tests;
 pub use self::{
     bulk::{Batch, BatchLimits, ensure_id, split_documents},
     facts::ConnFacts,
-    machine::{Failure, Operation, OperationContext, Progress, Selected, Stage, Want},
+    machine::Operation,
     object_id::ObjectIdGenerator,
     results::{
         FindAndModifyReply, Upserted, WriteReply, parse_count, parse_delete, parse_distinct,
         parse_find_and_modify, parse_first_document, parse_insert, parse_update,
     },
     spec::{CommandSpec, DocumentSequence, Retryability, Target},
+    step::{Failure, OperationContext, Progress, Selected, Stage, Want},
 };

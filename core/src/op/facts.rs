@@ -72,3 +72,59 @@ fn server_type(hello: &HelloReply) -> ServerType {
         ServerType::RsOther
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bson::{doc, oid::ObjectId};
+
+    use super::*;
+
+    fn facts(mut hello: bson::Document) -> ConnFacts {
+        hello.insert("ok", 1);
+        ConnFacts::from(&HelloReply::from_document(hello).unwrap())
+    }
+
+    #[test]
+    fn the_type_follows_the_hello_reply() {
+        let service = ObjectId::from_bytes([1; 12]);
+        let table = [
+            (doc! {}, ServerType::Standalone),
+            (doc! { "msg": "isdbgrid" }, ServerType::Mongos),
+            (
+                doc! { "msg": "isdbgrid", "serviceId": service },
+                ServerType::LoadBalancer,
+            ),
+            (doc! { "isreplicaset": true }, ServerType::RsGhost),
+            (
+                doc! { "setName": "s", "isWritablePrimary": true },
+                ServerType::RsPrimary,
+            ),
+            (
+                doc! { "setName": "s", "secondary": true },
+                ServerType::RsSecondary,
+            ),
+            (
+                doc! { "setName": "s", "secondary": true, "hidden": true },
+                ServerType::RsOther,
+            ),
+            (
+                doc! { "setName": "s", "arbiterOnly": true },
+                ServerType::RsArbiter,
+            ),
+            (doc! { "setName": "s" }, ServerType::RsOther),
+        ];
+        for (hello, expected) in table {
+            assert_eq!(facts(hello.clone()).server_type, expected, "{hello}");
+        }
+    }
+
+    #[test]
+    fn sessions_need_a_timeout_and_retryable_writes_more_than_a_standalone() {
+        let standalone = facts(doc! { "logicalSessionTimeoutMinutes": 30 });
+        assert!(standalone.sessions_supported && !standalone.supports_retryable_writes());
+        let old = facts(doc! { "msg": "isdbgrid" });
+        assert!(!old.sessions_supported && !old.supports_retryable_writes());
+        let mongos = facts(doc! { "msg": "isdbgrid", "logicalSessionTimeoutMinutes": 30 });
+        assert!(mongos.supports_retryable_writes());
+    }
+}

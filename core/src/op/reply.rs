@@ -247,3 +247,80 @@ fn labels(doc: &RawDocument) -> Result<Vec<String>> {
 pub(super) fn unacknowledged() -> Reply {
     Reply::from_document(bson::rawdoc! { "ok": 1 })
 }
+
+#[cfg(test)]
+mod tests {
+    use bson::{doc, rawdoc};
+
+    use super::*;
+
+    #[test]
+    fn an_error_reply_becomes_an_error_with_everything_it_says() {
+        let reply = rawdoc! {
+            "ok": 0.0, "code": 10107, "codeName": "NotWritablePrimary", "errmsg": "not primary",
+            "errorLabels": ["RetryableWriteError", 7, "Other"],
+            "topologyVersion": { "counter": 3_i64 }, "baseBackoffMS": 5,
+        };
+        let error = check(&reply).unwrap_err();
+        let ErrorKind::Command(command) = &*error.kind else {
+            panic!("expected a command error: {error}");
+        };
+        assert_eq!(command.code, 10107);
+        assert_eq!(command.code_name, "NotWritablePrimary");
+        assert_eq!(command.message, "not primary");
+        assert_eq!(command.labels, ["RetryableWriteError", "Other"]);
+        assert_eq!(command.topology_version, Some(doc! { "counter": 3_i64 }));
+        assert!(error.contains_label("Other") && error.contains_label("RetryableWriteError"));
+        assert_eq!(error.server_response(), Some(&reply));
+    }
+
+    #[test]
+    fn an_error_reply_may_be_bare() {
+        let error = check(&rawdoc! { "ok": 0 }).unwrap_err();
+        assert_eq!(error.code(), Some(0));
+        assert!(error.labels().is_empty());
+    }
+
+    #[test]
+    fn ok_may_be_a_number_or_a_boolean() {
+        for reply in [
+            rawdoc! { "ok": 1 },
+            rawdoc! { "ok": 1.0 },
+            rawdoc! { "ok": 1_i64 },
+            rawdoc! { "ok": true },
+        ] {
+            check(&reply).unwrap();
+        }
+        assert!(check(&rawdoc! { "ok": "1" }).is_err());
+    }
+
+    #[test]
+    fn a_write_concern_error_has_the_labels_of_the_reply_and_its_own() {
+        let reply = rawdoc! {
+            "ok": 1, "errorLabels": ["RetryableWriteError"],
+            "writeConcernError": {
+                "code": 91, "codeName": "ShutdownInProgress", "errmsg": "going",
+                "errorLabels": ["RetryableWriteError", "Own"], "errInfo": { "a": 1 },
+            },
+        };
+        let error = check(&reply).unwrap_err();
+        assert_eq!(error.code(), Some(91));
+        assert!(error.contains_label("RetryableWriteError"));
+        let inner = write_concern_error(&reply).unwrap().unwrap();
+        assert_eq!(inner.labels, ["RetryableWriteError", "Own"]);
+        assert_eq!(inner.details, Some(doc! { "a": 1 }));
+        assert_eq!(write_concern_error(&rawdoc! { "ok": 1 }).unwrap(), None);
+    }
+
+    #[test]
+    fn the_time_of_a_snapshot_stands_in_the_cursor_or_beside_it() {
+        let time = Timestamp {
+            time: 5,
+            increment: 6,
+        };
+        let find = rawdoc! { "ok": 1, "cursor": { "atClusterTime": time } };
+        assert_eq!(facts(&find).unwrap().at_cluster_time, Some(time));
+        let distinct = rawdoc! { "ok": 1, "values": [], "atClusterTime": time };
+        assert_eq!(facts(&distinct).unwrap().at_cluster_time, Some(time));
+    }
+}

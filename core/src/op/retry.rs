@@ -213,3 +213,6 @@ fn cause_of_failed_authentication(error: &Error) -> &Error {
     }
     error
 }
+
+#[cfg(test)]
+mod tests;
