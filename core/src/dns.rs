@@ -3,8 +3,18 @@
 //! [`Resolver`] is a machine over datagrams and, for long answers, a stream; what it finds is a
 //! [`SrvRecords`]. Whether the found hosts may be used is decided in [`srv`](crate::uri::srv).
 
+mod message;
+mod resolv_conf;
+mod resolver;
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, time::Duration};
 
+pub use self::{
+    resolv_conf::parse_resolv_conf,
+    resolver::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, DnsAction, Resolver, ResolverConfig},
+};
 use crate::{
     error::{Error, ErrorKind},
     net::ServerAddress,

@@ -14,6 +14,7 @@ pub mod rtt;
 pub mod rw_concern;
 pub mod sdam;
 pub mod selection;
+pub mod srv;
 pub mod uri_options;
 pub mod value;
 
@@ -52,6 +53,7 @@ pub fn suites() -> Vec<Suite> {
         auth_uri::SUITE,
         rw_concern::CONNECTION_STRING,
         rw_concern::DOCUMENT,
+        srv::SUITE,
         sdam::DISCOVERY,
         sdam::MONITORING,
         cmap::UNIT,
