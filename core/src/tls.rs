@@ -21,7 +21,8 @@ mod channel;
 mod config;
 #[cfg(feature = "tls")]
 mod keys;
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 mod tests;
 #[cfg(feature = "tls")]
 mod verifier;

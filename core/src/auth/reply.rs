@@ -11,7 +11,7 @@ use crate::{
 /// errors, so that topology and retries see the code (SDAM: "not writable primary" and "node is
 /// recovering"; Retryable Reads: handshake errors).
 const STATE_CODES: [i32; 16] = [
-    6, 7, 89, 91, 134, 189, 262, 462, 9001, 10058, 10107, 11600, 11602, 13435, 13436, 50,
+    6, 7, 50, 89, 91, 134, 189, 262, 462, 9001, 10058, 10107, 11600, 11602, 13435, 13436,
 ];
 
 /// Checks a command's reply for an error.
@@ -83,25 +83,26 @@ fn failure(reply: &RawDocument, mechanism: AuthMechanism) -> Error {
         Ok(Some(RawBsonRef::String(text))) => text.to_owned(),
         _ => String::new(),
     };
-    let mut command = CommandError::default();
-    command.code = match reply.get("code") {
-        Ok(Some(RawBsonRef::Int32(code))) => code,
-        Ok(Some(RawBsonRef::Int64(code))) => i32::try_from(code).unwrap_or_default(),
-        Ok(Some(RawBsonRef::Double(code))) => code as i32,
-        _ => 0,
-    };
-    command.code_name = text("codeName");
-    command.message = text("errmsg");
-    command.labels = match reply.get("errorLabels") {
-        Ok(Some(RawBsonRef::Array(labels))) => labels
-            .into_iter()
-            .filter_map(|label| Some(label.ok()?.as_str()?.to_owned()))
-            .collect(),
-        _ => Vec::new(),
-    };
-    command.topology_version = match reply.get("topologyVersion") {
-        Ok(Some(RawBsonRef::Document(version))) => Document::try_from(version).ok(),
-        _ => None,
+    let command = CommandError {
+        code: match reply.get("code") {
+            Ok(Some(RawBsonRef::Int32(code))) => code,
+            Ok(Some(RawBsonRef::Int64(code))) => i32::try_from(code).unwrap_or_default(),
+            Ok(Some(RawBsonRef::Double(code))) => code as i32,
+            _ => 0,
+        },
+        code_name: text("codeName"),
+        message: text("errmsg"),
+        labels: match reply.get("errorLabels") {
+            Ok(Some(RawBsonRef::Array(labels))) => labels
+                .into_iter()
+                .filter_map(|label| Some(label.ok()?.as_str()?.to_owned()))
+                .collect(),
+            _ => Vec::new(),
+        },
+        topology_version: match reply.get("topologyVersion") {
+            Ok(Some(RawBsonRef::Document(version))) => Document::try_from(version).ok(),
+            _ => None,
+        },
     };
     let response = reply.to_owned();
     if STATE_CODES.contains(&command.code) {

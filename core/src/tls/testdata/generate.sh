@@ -33,6 +33,9 @@ leaf client ca clientAuth DNS:client.test
 cp "$work/client.crt" client-cert.pem
 openssl pkcs8 -topk8 -in "$work/client.key" -v2 aes-256-cbc -passout pass:open-sesame \
     -iter 2048 -out client-key-encrypted.pem
+# Older versions of OpenSSL derive with SHA-1.
+openssl pkcs8 -topk8 -in "$work/client.key" -v2 aes-128-cbc -v2prf hmacWithSHA1 \
+    -passout pass:open-sesame -iter 2048 -out client-key-encrypted-sha1.pem
 openssl ec -in "$work/client.key" -out client-key-sec1.pem
 openssl ec -in "$work/client.key" -aes128 -passout pass:open-sesame -out client-key-legacy.pem
 
@@ -60,3 +63,4 @@ openssl ca -config "$work/ca.cnf" -revoke "$work/revoked.crt"
 openssl ca -config "$work/ca.cnf" -gencrl -crldays $days -out crl.pem
 openssl ca -config "$work/ca.cnf" -gencrl -crl_lastupdate 20200101000000Z \
     -crl_nextupdate 20200201000000Z -out crl-expired.pem
+chmod 644 ./*.pem

@@ -4,6 +4,7 @@ use super::*;
 
 const CLIENT_CERT: &[u8] = include_bytes!("../testdata/client-cert.pem");
 const CLIENT_ENCRYPTED: &[u8] = include_bytes!("../testdata/client-key-encrypted.pem");
+const CLIENT_ENCRYPTED_SHA1: &[u8] = include_bytes!("../testdata/client-key-encrypted-sha1.pem");
 const CLIENT_LEGACY: &[u8] = include_bytes!("../testdata/client-key-legacy.pem");
 const CLIENT_RSA: &[u8] = include_bytes!("../testdata/client-rsa-pkcs1.pem");
 const CLIENT_SEC1: &[u8] = include_bytes!("../testdata/client-key-sec1.pem");
@@ -156,9 +157,10 @@ fn identity(cert: Option<&[u8]>, key: &[u8]) -> TlsFiles {
 }
 
 fn with_password(password: &str) -> TlsOptions {
-    let mut options = TlsOptions::default();
-    options.tls_certificate_key_file_password = Some(password.as_bytes().to_vec());
-    options
+    TlsOptions {
+        tls_certificate_key_file_password: Some(password.as_bytes().to_vec()),
+        ..TlsOptions::default()
+    }
 }
 
 #[test]
@@ -167,24 +169,22 @@ fn client_proves_itself_with_every_form_of_key() {
         cert: Some(CLIENT.to_vec()),
         ..with_ca()
     };
+    let cert = Some(CLIENT_CERT);
+    let encrypted_and_cert = [CLIENT_CERT, CLIENT_ENCRYPTED].concat();
     for (files, password) in [
-        (identity(None, CLIENT), ""),
-        (identity(None, CLIENT), "not needed"),
-        (only_cert, ""),
-        (identity(Some(CLIENT_CERT), CLIENT_SEC1), ""),
-        (identity(None, CLIENT_RSA), ""),
-        #[cfg(feature = "cert-key-password")]
-        (identity(Some(CLIENT_CERT), CLIENT_ENCRYPTED), "open-sesame"),
-        #[cfg(feature = "cert-key-password")]
-        (
-            identity(None, &[CLIENT_CERT, CLIENT_ENCRYPTED].concat()),
-            "open-sesame",
-        ),
+        (identity(None, CLIENT), None),
+        (identity(None, CLIENT), Some("not needed")),
+        (only_cert, None),
+        (identity(cert, CLIENT_SEC1), None),
+        (identity(None, CLIENT_RSA), None),
+        (identity(cert, CLIENT_ENCRYPTED), Some("open-sesame")),
+        (identity(cert, CLIENT_ENCRYPTED_SHA1), Some("open-sesame")),
+        (identity(None, &encrypted_and_cert), Some("open-sesame")),
     ] {
-        let options = match password {
-            "" => TlsOptions::default(),
-            password => with_password(password),
-        };
+        if password == Some("open-sesame") && !cfg!(feature = "cert-key-password") {
+            continue;
+        }
+        let options = password.map_or_else(TlsOptions::default, with_password);
         let config = config(&options, files);
         for version in [&TLS12, &TLS13] {
             let strict = Server {
