@@ -299,7 +299,6 @@ impl Monitor {
 
     fn open(&mut self, now: Instant) {
         self.link = None;
-        self.hello_ok = self.config.server_api.is_some();
         self.state = State::Opening { started: now };
         self.report_started(false);
     }

@@ -123,7 +123,6 @@ impl RttProbe {
         match self.state {
             State::Opening | State::Pinging { .. } => {
                 self.connected = false;
-                self.hello_ok = self.config.server_api.is_some();
                 self.state = State::Closing {
                     until: now + self.config.heartbeat_frequency,
                 };

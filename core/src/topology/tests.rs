@@ -417,6 +417,22 @@ fn round_trip_times_publish_without_events_and_only_for_known_servers() {
 }
 
 #[test]
+fn another_error_of_an_unknown_server_is_an_event_and_the_same_is_not() {
+    let mut topology = replica_set();
+    let mut check = |kind| {
+        let error = io_error(kind);
+        topology.handle_check(B, CheckOutcome::Failure { error }, at(2));
+        told(&mut topology)
+    };
+    let reset = check(io::ErrorKind::ConnectionReset);
+    assert_eq!(reset[0], "b is Unknown");
+    let again = check(io::ErrorKind::ConnectionReset);
+    assert_eq!(again, ["publish", "paused s1 g2 e2"]);
+    let refused = check(io::ErrorKind::ConnectionRefused);
+    assert_eq!(refused[0], "b is Unknown");
+}
+
+#[test]
 fn last_write_is_no_event() {
     let mut topology = replica_set();
     let mut reply = primary(&["a", "b"], 5);
