@@ -1,0 +1,122 @@
+//! The verbs: builders that run when they are awaited.
+//!
+//! A verb has two halves. `build` is a pure function from the arguments to a `CommandSpec`; `run`
+//! executes the spec and turns the reply into the result. Nothing is sent before `.await`, and
+//! awaiting allocates one boxed future.
+//!
+//! # Errors
+//!
+//! Every verb can fail with [`ErrorKind::InvalidArgument`](crate::error::ErrorKind) when an option
+//! has no meaning, with `ServerSelection` when no suitable server is found in time, with `Io` when
+//! the network fails, with `Command` when the server refuses the command, with `Bson` when a
+//! document cannot be encoded or decoded, and with `InvalidResponse` when a reply makes no sense.
+//!
+//! # Cancel safety
+//!
+//! A verb that was not awaited has no effect. Dropping the future of a verb before it is done
+//! abandons the exchange: the client stays usable, but the server may have executed the command.
+
+mod aggregate;
+mod body;
+mod count;
+mod create_collection;
+mod delete;
+mod distinct;
+mod drop;
+mod find;
+mod find_and_modify;
+mod insert_many;
+mod insert_one;
+mod list_collections;
+mod list_databases;
+mod reply;
+mod run_command;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod update;
+
+use std::{future::Future, pin::Pin};
+
+pub(crate) use self::scope::{Place, Scope};
+pub use self::{
+    aggregate::Aggregate,
+    count::{CountDocuments, EstimatedDocumentCount},
+    create_collection::CreateCollection,
+    delete::Delete,
+    distinct::Distinct,
+    drop::{DropCollection, DropDatabase},
+    find::{Find, FindOne},
+    find_and_modify::{FindOneAndDelete, FindOneAndReplace, FindOneAndUpdate},
+    insert_many::InsertMany,
+    insert_one::InsertOne,
+    list_collections::{ListCollectionNames, ListCollections},
+    list_databases::{ListDatabaseNames, ListDatabases},
+    run_command::{RunCommand, RunCursorCommand},
+    update::{ReplaceOne, Update},
+};
+use crate::{client::SessionArg, session::ClientSession};
+
+/// The future of a verb.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What every verb can do besides being awaited.
+pub trait Action: Sized {
+    /// Applies `f` when there is a value: `verb.optional(limit, |v, limit| v.limit(limit))`.
+    #[must_use]
+    fn optional<V>(self, value: Option<V>, f: impl FnOnce(Self, V) -> Self) -> Self {
+        match value {
+            Some(value) => f(self, value),
+            None => self,
+        }
+    }
+}
+
+/// Marks a verb that makes a session of its own.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ImplicitSession;
+
+/// Marks a verb that runs in a caller's session.
+#[derive(Debug)]
+pub struct ExplicitSession<'a>(pub(crate) &'a mut ClientSession);
+
+/// Makes a builder a verb: `run` is what awaiting it does.
+macro_rules! action {
+    (impl [$($generics:tt)*] $target:ty => $output:ty) => {
+        impl<$($generics)*> $crate::action::Action for $target {}
+
+        impl<$($generics)*> std::future::IntoFuture for $target {
+            type Output = mongo_client_core::error::Result<$output>;
+            type IntoFuture = $crate::action::BoxFuture<'a, Self::Output>;
+
+            fn into_future(self) -> Self::IntoFuture {
+                Box::pin(self.run())
+            }
+        }
+    };
+}
+
+/// Gives a verb that returns a plain result its `session` setter.
+macro_rules! session_setter {
+    (impl [$($generics:tt)*] $target:ty) => {
+        impl<$($generics)*> $target {
+            /// Runs in a session of the caller's.
+            #[must_use]
+            pub fn session(
+                mut self,
+                value: impl Into<&'a mut $crate::session::ClientSession>,
+            ) -> Self {
+                self.session = Some(value.into());
+                self
+            }
+        }
+    };
+}
+
+use {action, session_setter};
+
+/// The session of an execution: the caller's, or one of its own.
+fn session_arg(session: Option<&mut ClientSession>) -> SessionArg<'_> {
+    session.map_or(SessionArg::Implicit, SessionArg::Explicit)
+}

@@ -1,0 +1,250 @@
+//! `insert_many`: batches of documents, and what became of each (specification: "CRUD").
+
+use std::{borrow::Borrow, ops::Range};
+
+use bson::{Bson, RawDocumentBuf, oid::ObjectId};
+use bytes::Bytes;
+use mongo_client_core::{
+    error::{Error, ErrorKind, InsertManyError, Result},
+    net::ServerAddress,
+    op::{BatchLimits, CommandSpec, DocumentSequence, Retryability, parse_insert},
+};
+use serde::Serialize;
+
+use super::{
+    Place, Scope, action, body::Body, insert_one::append_document, reply::labelled, session_arg,
+    session_setter,
+};
+use crate::{
+    client::Executed,
+    collection::Collection,
+    options::{InsertManyOptions, insert_many_setters},
+    results::InsertManyResult,
+    session::ClientSession,
+};
+
+impl<T: Send + Sync + Serialize> Collection<T> {
+    /// Inserts documents, in as many commands as their number and size need.
+    ///
+    /// Each command is retried once when the network fails. With `ordered(false)` the server goes
+    /// on after a refused document. Documents without `_id` get one before the first attempt.
+    ///
+    /// # Errors
+    ///
+    /// `InsertMany` says which documents were refused and which were inserted; a failure of the
+    /// network or of a whole command ends the verb with its own error, when earlier commands may
+    /// have been executed. See [the module](crate::action) for the rest.
+    ///
+    /// # Cancel safety
+    ///
+    /// As with a failure, commands that were sent before may have been executed.
+    pub fn insert_many(&self, docs: impl IntoIterator<Item = impl Borrow<T>>) -> InsertMany<'_> {
+        let place = self.place();
+        let documents = Documents::encode(docs, || Ok(place.client.next_object_id()));
+        InsertMany {
+            place,
+            documents,
+            options: None,
+            session: None,
+        }
+    }
+}
+
+/// Inserts documents; made by [`Collection::insert_many`].
+#[must_use = "verbs do nothing unless awaited"]
+#[derive(Debug)]
+pub struct InsertMany<'a> {
+    place: &'a Place,
+    documents: Result<Documents>,
+    options: Option<Box<InsertManyOptions>>,
+    session: Option<&'a mut ClientSession>,
+}
+
+insert_many_setters!(impl ['a] InsertMany<'a>);
+session_setter!(impl ['a] InsertMany<'a>);
+
+impl InsertMany<'_> {
+    async fn run(mut self) -> Result<InsertManyResult> {
+        let documents = self.documents?;
+        let options = self.options.as_deref();
+        let ordered = options.and_then(|o| o.ordered).unwrap_or(true);
+        let mut outcome = Outcome::new(ordered);
+        for batch in documents.batches(&BatchLimits::default())? {
+            let bytes = documents.slice(&batch);
+            let spec = build(&self.place.scope, bytes, options)?;
+            let session = self.session.as_deref_mut();
+            let executed = self
+                .place
+                .client
+                .execute(spec, session_arg(session))
+                .await?;
+            if !outcome.record(&batch, &executed)? {
+                break;
+            }
+        }
+        outcome.finish(documents.ids)
+    }
+}
+
+action!(impl ['a] InsertMany<'a> => InsertManyResult);
+
+/// Encoded documents, one after the other.
+#[derive(Debug, Default)]
+struct Documents {
+    bytes: Bytes,
+    /// Where each document ends.
+    ends: Vec<usize>,
+    ids: Vec<Bson>,
+}
+
+impl Documents {
+    fn encode<D: Serialize>(
+        docs: impl IntoIterator<Item = impl Borrow<D>>,
+        mut next_id: impl FnMut() -> Result<ObjectId>,
+    ) -> Result<Self> {
+        let (mut bytes, mut ends, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+        for document in docs {
+            ids.push(append_document(
+                &mut bytes,
+                document.borrow(),
+                &mut next_id,
+            )?);
+            ends.push(bytes.len());
+        }
+        Ok(Self {
+            bytes: bytes.into(),
+            ends,
+            ids,
+        })
+    }
+
+    fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
+    fn slice(&self, batch: &Range<usize>) -> Bytes {
+        self.bytes
+            .slice(self.start(batch.start)..self.start(batch.end))
+    }
+
+    /// Splits the documents into commands, each as large as the limits allow.
+    fn batches(&self, limits: &BatchLimits) -> Result<Vec<Range<usize>>> {
+        if self.ends.is_empty() {
+            return Err(Error::invalid_argument(
+                "docs: there must be at least one document",
+            ));
+        }
+        let mut batches = Vec::new();
+        let mut first = 0;
+        for (index, &end) in self.ends.iter().enumerate() {
+            let len = end - self.start(index);
+            if len > limits.document_bytes_max {
+                return Err(Error::invalid_argument(format!(
+                    "docs: document {index} has {len} bytes, more than the {} that servers accept",
+                    limits.document_bytes_max
+                )));
+            }
+            let full = index - first == limits.documents_max
+                || end - self.start(first) > limits.batch_bytes_max;
+            if full && index > first {
+                batches.push(first..index);
+                first = index;
+            }
+        }
+        batches.push(first..self.ends.len());
+        Ok(batches)
+    }
+}
+
+/// What became of the documents so far.
+#[derive(Debug)]
+struct Outcome {
+    ordered: bool,
+    /// Documents before this index were sent, in batches that were answered.
+    attempted: usize,
+    /// What went wrong, with the server and its reply.
+    failure: Option<(InsertManyError, ServerAddress, RawDocumentBuf)>,
+}
+
+impl Outcome {
+    fn new(ordered: bool) -> Self {
+        Self {
+            ordered,
+            attempted: 0,
+            failure: None,
+        }
+    }
+
+    /// Takes the reply for a batch; false when no further batch may be sent.
+    fn record(&mut self, batch: &Range<usize>, executed: &Executed) -> Result<bool> {
+        let reply = parse_insert(executed.reply.document())?;
+        self.attempted = batch.end;
+        let failed = !reply.write_errors.is_empty();
+        if failed || reply.write_concern_error.is_some() {
+            let (error, ..) = self.failure.get_or_insert_with(|| {
+                let response = executed.reply.document().to_owned();
+                (
+                    InsertManyError::default(),
+                    executed.address.clone(),
+                    response,
+                )
+            });
+            let errors = error.write_errors.get_or_insert_default();
+            errors.extend(
+                reply
+                    .write_errors
+                    .into_iter()
+                    .map(|(i, e)| (batch.start + i, e)),
+            );
+            if reply.write_concern_error.is_some() {
+                error.write_concern_error = reply.write_concern_error;
+            }
+        }
+        Ok(!(failed && self.ordered))
+    }
+
+    fn finish(self, ids: Vec<Bson>) -> Result<InsertManyResult> {
+        let Some((mut error, server, response)) = self.failure else {
+            return Ok(InsertManyResult {
+                inserted_ids: ids.into_iter().enumerate().collect(),
+            });
+        };
+        let refused = error.write_errors.take().unwrap_or_default();
+        let end = match refused.first() {
+            Some((index, _)) if self.ordered => *index,
+            _ => self.attempted,
+        };
+        error.inserted_ids = ids
+            .into_iter()
+            .enumerate()
+            .take(end)
+            .filter(|(index, _)| !refused.iter().any(|(i, _)| i == index))
+            .collect();
+        error.write_errors = (!refused.is_empty()).then_some(refused);
+        let out = labelled(Error::new(ErrorKind::InsertMany(error)), &response);
+        Err(out.with_server(server).with_response(response))
+    }
+}
+
+/// Builds the `insert` command of one batch.
+fn build(
+    scope: &Scope,
+    documents: Bytes,
+    options: Option<&InsertManyOptions>,
+) -> Result<CommandSpec> {
+    let mut body = Body::new("insert", &scope.name);
+    body.bool("ordered", options.and_then(|o| o.ordered).unwrap_or(true));
+    if let Some(o) = options {
+        body.opt_bool("bypassDocumentValidation", o.bypass_document_validation);
+        body.opt_bson("comment", o.comment.as_ref())?;
+    }
+    let concern = options.and_then(|o| o.write_concern.as_ref());
+    let mut spec = scope.write("insert", body.finish()?, Retryability::Write, concern)?;
+    // Failures of the write itself are read together with its write concern error.
+    spec.check_write_concern_error = false;
+    spec.sequences.push(DocumentSequence {
+        identifier: "documents",
+        documents,
+    });
+    Ok(spec)
+}

@@ -1,0 +1,169 @@
+//! `insert_one`, and how documents to insert are encoded (specification: "CRUD").
+
+use std::borrow::Borrow;
+
+use bson::{Bson, RawDocument, oid::ObjectId};
+use bytes::Bytes;
+use mongo_client_core::{
+    error::{Error, Result},
+    op::{CommandSpec, DocumentSequence, Retryability, parse_insert},
+};
+use serde::Serialize;
+
+use super::{Place, Scope, action, body::Body, reply::single_write, session_arg, session_setter};
+use crate::{
+    collection::Collection,
+    options::{InsertOneOptions, insert_one_setters},
+    results::InsertOneResult,
+    session::ClientSession,
+};
+
+impl<T: Send + Sync + Serialize> Collection<T> {
+    /// Inserts a document. Retried once when the network fails.
+    ///
+    /// A document without `_id` gets an `ObjectId` before the first attempt. See
+    /// [the module](crate::action) for errors and cancellation.
+    pub fn insert_one(&self, doc: impl Borrow<T>) -> InsertOne<'_> {
+        let place = self.place();
+        let mut bytes = Vec::new();
+        let encoded = append_document(&mut bytes, doc.borrow(), || {
+            Ok(place.client.next_object_id())
+        });
+        InsertOne {
+            place,
+            document: encoded.map(|id| (bytes, id)),
+            options: None,
+            session: None,
+        }
+    }
+}
+
+/// Inserts a document; made by [`Collection::insert_one`].
+#[must_use = "verbs do nothing unless awaited"]
+#[derive(Debug)]
+pub struct InsertOne<'a> {
+    place: &'a Place,
+    document: Result<(Vec<u8>, Bson)>,
+    options: Option<Box<InsertOneOptions>>,
+    session: Option<&'a mut ClientSession>,
+}
+
+insert_one_setters!(impl ['a] InsertOne<'a>);
+session_setter!(impl ['a] InsertOne<'a>);
+
+impl InsertOne<'_> {
+    async fn run(self) -> Result<InsertOneResult> {
+        let (bytes, inserted_id) = self.document?;
+        let spec = build(&self.place.scope, bytes.into(), self.options.as_deref())?;
+        let executed = self
+            .place
+            .client
+            .execute(spec, session_arg(self.session))
+            .await?;
+        single_write(&executed, parse_insert)?;
+        Ok(InsertOneResult { inserted_id })
+    }
+}
+
+action!(impl ['a] InsertOne<'a> => InsertOneResult);
+
+/// The element that is put in front of a document: type, `_id`, NUL and an `ObjectId`.
+const ID_ELEMENT_LEN: usize = 1 + 4 + 12;
+
+/// Appends a document to a sequence, with an `_id` put in front where it has none.
+///
+/// On an error `out` is as it was before.
+pub(super) fn append_document<D: Serialize>(
+    out: &mut Vec<u8>,
+    document: &D,
+    next_id: impl FnOnce() -> Result<ObjectId>,
+) -> Result<Bson> {
+    let start = out.len();
+    let result = try_append(out, start, document, next_id);
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+fn try_append<D: Serialize>(
+    out: &mut Vec<u8>,
+    start: usize,
+    document: &D,
+    next_id: impl FnOnce() -> Result<ObjectId>,
+) -> Result<Bson> {
+    // Leaving room for the `_id` avoids moving a document that needs one.
+    out.extend_from_slice(&[0; ID_ELEMENT_LEN]);
+    bson::serialize_to_buffer(document, out)?;
+    let encoded = start + ID_ELEMENT_LEN;
+    if let Some(id) = RawDocument::from_bytes(&out[encoded..])?.get("_id")? {
+        let id = Bson::try_from(id)?;
+        out.drain(start..encoded);
+        return Ok(id);
+    }
+    let id = next_id()?;
+    let len = i32::try_from(out.len() - start)
+        .map_err(|_| Error::invalid_argument("the document is larger than 2 GiB"))?;
+    let head = &mut out[start..encoded + 4];
+    head[..4].copy_from_slice(&len.to_le_bytes());
+    head[4..9].copy_from_slice(b"\x07_id\0");
+    head[9..].copy_from_slice(&id.bytes());
+    Ok(Bson::ObjectId(id))
+}
+
+/// Builds the `insert` command of one document.
+pub(super) fn build(
+    scope: &Scope,
+    documents: Bytes,
+    options: Option<&InsertOneOptions>,
+) -> Result<CommandSpec> {
+    let mut body = Body::new("insert", &scope.name);
+    body.bool("ordered", true);
+    if let Some(o) = options {
+        body.opt_bool("bypassDocumentValidation", o.bypass_document_validation);
+        body.opt_bson("comment", o.comment.as_ref())?;
+    }
+    let concern = options.and_then(|o| o.write_concern.as_ref());
+    let mut spec = scope.write("insert", body.finish()?, Retryability::Write, concern)?;
+    // Failures of the write itself are read together with its write concern error.
+    spec.check_write_concern_error = false;
+    spec.sequences.push(DocumentSequence {
+        identifier: "documents",
+        documents,
+    });
+    Ok(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::doc;
+
+    use super::*;
+
+    #[test]
+    fn a_document_without_an_id_gets_one_in_front() {
+        let id = ObjectId::from_bytes([7; 12]);
+        let mut out = b"before".to_vec();
+        let inserted = append_document(&mut out, &doc! { "x": 1 }, || Ok(id)).unwrap();
+        assert_eq!(inserted, Bson::ObjectId(id));
+        let expected = bson::serialize_to_vec(&doc! { "_id": id, "x": 1 }).unwrap();
+        assert_eq!(&out[6..], expected);
+        assert_eq!(&out[..6], b"before");
+    }
+
+    #[test]
+    fn a_document_with_an_id_stays_as_it_is() {
+        let mut out = Vec::new();
+        let document = doc! { "x": 1, "_id": "mine" };
+        let inserted = append_document(&mut out, &document, || panic!("not needed")).unwrap();
+        assert_eq!(inserted, Bson::from("mine"));
+        assert_eq!(out, bson::serialize_to_vec(&document).unwrap());
+    }
+
+    #[test]
+    fn a_value_that_is_no_document_leaves_the_sequence_alone() {
+        let mut out = vec![1];
+        assert!(append_document(&mut out, &5_i32, || Ok(ObjectId::default())).is_err());
+        assert_eq!(out, [1]);
+    }
+}

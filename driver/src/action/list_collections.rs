@@ -1,0 +1,182 @@
+//! `list_collections` and `list_collection_names` (specification: "Enumerating Collections").
+
+use mongo_client_core::{
+    cursor::CursorSpec,
+    error::Result,
+    op::{CommandSpec, Retryability, Target},
+    read_preference::ReadPreference,
+};
+
+use super::{ExplicitSession, ImplicitSession, Place, Scope, action, body::Body, reply};
+use crate::{
+    client::SessionArg,
+    cursor::{Cursor, SessionCursor},
+    database::Database,
+    options::{ListCollectionsOptions, list_collections_setters},
+    results::CollectionSpecification,
+    session::ClientSession,
+};
+
+impl Database {
+    /// Lists the collections and views of the database.
+    ///
+    /// See [the module](crate::action) for errors and cancellation.
+    pub fn list_collections(&self) -> ListCollections<'_> {
+        ListCollections {
+            place: self.place(),
+            options: None,
+            session: ImplicitSession,
+        }
+    }
+
+    /// Lists the names of the collections and views of the database.
+    ///
+    /// See [the module](crate::action) for errors and cancellation.
+    pub fn list_collection_names(&self) -> ListCollectionNames<'_> {
+        ListCollectionNames {
+            place: self.place(),
+            options: None,
+            session: ImplicitSession,
+        }
+    }
+}
+
+/// One of the two verbs: names are read to the end, specifications through a cursor.
+macro_rules! list_collections {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[must_use = "verbs do nothing unless awaited"]
+        #[derive(Debug)]
+        pub struct $name<'a, S = ImplicitSession> {
+            place: &'a Place,
+            options: Option<Box<ListCollectionsOptions>>,
+            session: S,
+        }
+
+        list_collections_setters!(impl ['a, S] $name<'a, S>);
+
+        impl<'a> $name<'a> {
+            /// Runs in a session of the caller's.
+            pub fn session<'s>(
+                self,
+                value: impl Into<&'s mut ClientSession>,
+            ) -> $name<'a, ExplicitSession<'s>> {
+                $name {
+                    place: self.place,
+                    options: self.options,
+                    session: ExplicitSession(value.into()),
+                }
+            }
+        }
+    };
+}
+
+list_collections! {
+    /// Lists collections; made by [`Database::list_collections`].
+    ListCollections
+}
+list_collections! {
+    /// Lists the names of collections; made by [`Database::list_collection_names`].
+    ListCollectionNames
+}
+
+impl ListCollections<'_> {
+    async fn run(self) -> Result<Cursor<CollectionSpecification>> {
+        open(self.place, false, self.options.as_deref()).await
+    }
+}
+
+impl ListCollections<'_, ExplicitSession<'_>> {
+    async fn run(self) -> Result<SessionCursor<CollectionSpecification>> {
+        open_in(self.place, false, self.options.as_deref(), self.session.0).await
+    }
+}
+
+impl ListCollectionNames<'_> {
+    async fn run(self) -> Result<Vec<String>> {
+        let mut cursor: Cursor<()> = open(self.place, true, self.options.as_deref()).await?;
+        let mut names = Vec::new();
+        while cursor.advance().await? {
+            names.push(reply::name(cursor.current())?);
+        }
+        Ok(names)
+    }
+}
+
+impl ListCollectionNames<'_, ExplicitSession<'_>> {
+    async fn run(self) -> Result<Vec<String>> {
+        let (options, session) = (self.options.as_deref(), self.session.0);
+        let mut cursor: SessionCursor<()> = open_in(self.place, true, options, session).await?;
+        let mut names = Vec::new();
+        while cursor.advance(session).await? {
+            names.push(reply::name(cursor.current())?);
+        }
+        Ok(names)
+    }
+}
+
+action!(impl ['a] ListCollections<'a> => Cursor<CollectionSpecification>);
+action!(
+    impl ['a] ListCollections<'a, ExplicitSession<'a>> => SessionCursor<CollectionSpecification>
+);
+action!(impl ['a] ListCollectionNames<'a> => Vec<String>);
+action!(impl ['a] ListCollectionNames<'a, ExplicitSession<'a>> => Vec<String>);
+
+async fn open<T>(
+    place: &Place,
+    names_only: bool,
+    options: Option<&ListCollectionsOptions>,
+) -> Result<Cursor<T>> {
+    let (spec, settings) = build(&place.scope, names_only, options)?;
+    let mut session = None;
+    let executed = place
+        .client
+        .execute(spec, SessionArg::Keep(&mut session))
+        .await?;
+    Cursor::new(place.client.clone(), executed, settings, session)
+}
+
+async fn open_in<T>(
+    place: &Place,
+    names_only: bool,
+    options: Option<&ListCollectionsOptions>,
+    session: &mut ClientSession,
+) -> Result<SessionCursor<T>> {
+    let (spec, settings) = build(&place.scope, names_only, options)?;
+    let executed = place
+        .client
+        .execute(spec, SessionArg::Explicit(session))
+        .await?;
+    SessionCursor::new(place.client.clone(), executed, settings)
+}
+
+/// Builds the `listCollections` command.
+pub(super) fn build(
+    scope: &Scope,
+    names_only: bool,
+    options: Option<&ListCollectionsOptions>,
+) -> Result<(CommandSpec, CursorSpec)> {
+    let mut body = Body::with_one("listCollections");
+    let mut settings = CursorSpec::default();
+    // With `nameOnly` a filter sees nothing but the name.
+    let filter = options.and_then(|o| o.filter.as_ref());
+    if names_only && filter.is_none_or(|filter| filter.keys().all(|key| key == "name")) {
+        body.bool("nameOnly", true);
+    }
+    let mut cursor = Body::empty();
+    if let Some(o) = options {
+        body.opt_document("filter", o.filter.as_ref())?;
+        body.opt_bool("authorizedCollections", o.authorized_collections);
+        body.opt_bson("comment", o.comment.as_ref())?;
+        settings.batch_size = o.batch_size;
+        settings.comment.clone_from(&o.comment);
+        if let Some(size) = o.batch_size {
+            cursor.int("batchSize", i64::from(size));
+        }
+    }
+    body.raw("cursor", &cursor.finish()?);
+    let mut spec = CommandSpec::new("listCollections", scope.db.clone(), body.finish()?);
+    spec.target = Target::Read(ReadPreference::Primary);
+    spec.retryability = Retryability::Read;
+    Ok((spec, settings))
+}

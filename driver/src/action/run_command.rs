@@ -1,0 +1,305 @@
+//! `run_command` and `run_cursor_command` (specification: "runCommand").
+
+use bson::{Document, RawDocumentBuf};
+use mongo_client_core::{
+    cursor::CursorSpec,
+    error::{Error, Result},
+    op::{CommandSpec, Target},
+};
+
+use super::{
+    ExplicitSession, ImplicitSession, Place, Scope, action, reply, scope::read_preference,
+    session_arg, session_setter,
+};
+use crate::{
+    client::SessionArg,
+    cursor::{Cursor, SessionCursor},
+    database::Database,
+    options::{
+        CursorType, RunCommandOptions, RunCursorCommandOptions, SelectionCriteria,
+        run_command_setters, run_cursor_command_setters,
+    },
+    session::ClientSession,
+};
+
+impl Database {
+    /// Runs a command as it stands.
+    ///
+    /// It goes to the primary unless `selection_criteria` says otherwise; read and write concerns
+    /// of the database do not apply. Not retried. See [the module](crate::action) for errors and
+    /// cancellation.
+    pub fn run_command(&self, command: Document) -> RunCommand<'_> {
+        let command = RawDocumentBuf::try_from(&command).map_err(Error::from);
+        RunCommand {
+            place: self.place(),
+            command,
+            options: None,
+            session: None,
+        }
+    }
+
+    /// Runs a raw command as it stands; see [`Database::run_command`].
+    pub fn run_raw_command(&self, command: RawDocumentBuf) -> RunCommand<'_> {
+        RunCommand {
+            place: self.place(),
+            command: Ok(command),
+            options: None,
+            session: None,
+        }
+    }
+
+    /// Runs a command that answers with a cursor; see [`Database::run_command`].
+    pub fn run_cursor_command(&self, command: Document) -> RunCursorCommand<'_> {
+        let command = RawDocumentBuf::try_from(&command).map_err(Error::from);
+        RunCursorCommand {
+            place: self.place(),
+            command,
+            options: None,
+            session: ImplicitSession,
+        }
+    }
+
+    /// Runs a raw command that answers with a cursor; see [`Database::run_command`].
+    pub fn run_raw_cursor_command(&self, command: RawDocumentBuf) -> RunCursorCommand<'_> {
+        RunCursorCommand {
+            place: self.place(),
+            command: Ok(command),
+            options: None,
+            session: ImplicitSession,
+        }
+    }
+}
+
+/// Runs a command; made by [`Database::run_command`].
+#[must_use = "verbs do nothing unless awaited"]
+pub struct RunCommand<'a> {
+    place: &'a Place,
+    command: Result<RawDocumentBuf>,
+    options: Option<Box<RunCommandOptions>>,
+    session: Option<&'a mut ClientSession>,
+}
+
+/// Leaves out the command: it may hold secrets.
+impl std::fmt::Debug for RunCommand<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunCommand")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+run_command_setters!(impl ['a] RunCommand<'a>);
+session_setter!(impl ['a] RunCommand<'a>);
+
+impl RunCommand<'_> {
+    async fn run(self) -> Result<Document> {
+        let criteria = self
+            .options
+            .as_ref()
+            .and_then(|o| o.selection_criteria.as_ref());
+        let spec = build(&self.place.scope, self.command?, criteria)?;
+        let executed = self
+            .place
+            .client
+            .execute(spec, session_arg(self.session))
+            .await?;
+        reply::decode(executed.reply.document())
+    }
+}
+
+action!(impl ['a] RunCommand<'a> => Document);
+
+/// Runs a command with a cursor; made by [`Database::run_cursor_command`].
+#[must_use = "verbs do nothing unless awaited"]
+pub struct RunCursorCommand<'a, S = ImplicitSession> {
+    place: &'a Place,
+    command: Result<RawDocumentBuf>,
+    options: Option<Box<RunCursorCommandOptions>>,
+    session: S,
+}
+
+/// Leaves out the command: it may hold secrets.
+impl<S> std::fmt::Debug for RunCursorCommand<'_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunCursorCommand")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+run_cursor_command_setters!(impl ['a, S] RunCursorCommand<'a, S>);
+
+impl<'a> RunCursorCommand<'a> {
+    /// Runs in a session of the caller's; the cursor becomes a [`SessionCursor`].
+    pub fn session<'s>(
+        self,
+        value: impl Into<&'s mut ClientSession>,
+    ) -> RunCursorCommand<'a, ExplicitSession<'s>> {
+        RunCursorCommand {
+            place: self.place,
+            command: self.command,
+            options: self.options,
+            session: ExplicitSession(value.into()),
+        }
+    }
+
+    async fn run(self) -> Result<Cursor<Document>> {
+        let (spec, settings) = build_cursor(&self.place.scope, self.command?, self.options)?;
+        let mut session = None;
+        let executed = self
+            .place
+            .client
+            .execute(spec, SessionArg::Keep(&mut session))
+            .await?;
+        Cursor::new(self.place.client.clone(), executed, settings, session)
+    }
+}
+
+impl RunCursorCommand<'_, ExplicitSession<'_>> {
+    async fn run(self) -> Result<SessionCursor<Document>> {
+        let (spec, settings) = build_cursor(&self.place.scope, self.command?, self.options)?;
+        let session = SessionArg::Explicit(self.session.0);
+        let executed = self.place.client.execute(spec, session).await?;
+        SessionCursor::new(self.place.client.clone(), executed, settings)
+    }
+}
+
+action!(impl ['a] RunCursorCommand<'a> => Cursor<Document>);
+action!(impl ['a] RunCursorCommand<'a, ExplicitSession<'a>> => SessionCursor<Document>);
+
+/// Builds the user's command.
+pub(super) fn build(
+    scope: &Scope,
+    command: RawDocumentBuf,
+    criteria: Option<&SelectionCriteria>,
+) -> Result<CommandSpec> {
+    let Some(first) = command.iter().next() else {
+        return Err(Error::invalid_argument(
+            "command: the document must not be empty",
+        ));
+    };
+    let name = command_name(first?.0.as_str());
+    let mut spec = CommandSpec::new(name, scope.db.clone(), command);
+    // The command of a user is not changed by what the database inherits.
+    spec.target = Target::Read(read_preference(criteria));
+    spec.user_command = true;
+    Ok(spec)
+}
+
+fn build_cursor(
+    scope: &Scope,
+    command: RawDocumentBuf,
+    options: Option<Box<RunCursorCommandOptions>>,
+) -> Result<(CommandSpec, CursorSpec)> {
+    let o = options.unwrap_or_default();
+    let kind = o.cursor_type.unwrap_or_default();
+    if o.max_time.is_some() && kind != CursorType::TailableAwait {
+        return Err(Error::invalid_argument(
+            "max_time: only for cursors of type TailableAwait",
+        ));
+    }
+    let spec = build(scope, command, o.selection_criteria.as_ref())?;
+    let settings = CursorSpec {
+        batch_size: o.batch_size,
+        comment: o.comment,
+        max_await_time: o.max_time,
+        tailable: kind != CursorType::NonTailable,
+        await_data: kind == CursorType::TailableAwait,
+        ..CursorSpec::default()
+    };
+    Ok((spec, settings))
+}
+
+/// The static name of a command: those that other parts treat in a special way are all here, and
+/// common ones for good events; others are called `runCommand`.
+fn command_name(name: &str) -> &'static str {
+    const NAMES: &[&str] = &[
+        "abortTransaction",
+        "aggregate",
+        "authenticate",
+        "buildInfo",
+        "bulkWrite",
+        "collMod",
+        "collStats",
+        "commitTransaction",
+        "compact",
+        "configureFailPoint",
+        "connectionStatus",
+        "convertToCapped",
+        "copydb",
+        "copydbgetnonce",
+        "copydbsaslstart",
+        "count",
+        "create",
+        "createIndexes",
+        "createRole",
+        "createUser",
+        "currentOp",
+        "dbStats",
+        "delete",
+        "distinct",
+        "drop",
+        "dropDatabase",
+        "dropIndexes",
+        "dropRole",
+        "dropUser",
+        "endSessions",
+        "enableSharding",
+        "explain",
+        "find",
+        "findAndModify",
+        "fsync",
+        "getLog",
+        "getMore",
+        "getParameter",
+        "getnonce",
+        "grantRolesToUser",
+        "hello",
+        "hostInfo",
+        "insert",
+        "isMaster",
+        "isdbgrid",
+        "ismaster",
+        "killAllSessions",
+        "killCursors",
+        "killOp",
+        "killSessions",
+        "listCollections",
+        "listCommands",
+        "listDatabases",
+        "listIndexes",
+        "logRotate",
+        "mapReduce",
+        "ping",
+        "profile",
+        "refreshSessions",
+        "renameCollection",
+        "replSetFreeze",
+        "replSetGetConfig",
+        "replSetGetStatus",
+        "replSetInitiate",
+        "replSetReconfig",
+        "replSetStepDown",
+        "rolesInfo",
+        "saslContinue",
+        "saslStart",
+        "serverStatus",
+        "setFeatureCompatibilityVersion",
+        "setParameter",
+        "shardCollection",
+        "shutdown",
+        "startSession",
+        "top",
+        "update",
+        "updateRole",
+        "updateUser",
+        "usersInfo",
+        "validate",
+        "whatsmyuri",
+    ];
+    NAMES
+        .iter()
+        .copied()
+        .find(|known| *known == name)
+        .unwrap_or("runCommand")
+}

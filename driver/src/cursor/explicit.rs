@@ -1,0 +1,243 @@
+//! The cursor that runs in a caller's session.
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bson::RawDocument;
+use futures_core::Stream;
+use mongo_client_core::{
+    cursor::{CursorSpec, CursorWant},
+    error::{Error, Result},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{Remote, implicit::empty_document};
+use crate::{
+    action::BoxFuture,
+    client::{Client, Executed, SessionArg},
+    session::ClientSession,
+};
+
+/// The results of a verb that ran in an explicit session; every call that may fetch takes the
+/// session.
+///
+/// # Cancel safety
+///
+/// The exchange that fetches a batch borrows the session, so it ends when a future of
+/// [`advance`](Self::advance) or [`next`](Self::next) is dropped. Buffered documents are not lost;
+/// if a batch was being fetched, its documents are, and the next call says so with an error
+/// instead of leaving them out in silence.
+#[must_use = "a cursor does nothing until it is read"]
+pub struct SessionCursor<T> {
+    client: Client,
+    /// `None` for the result of a write that nobody acknowledged.
+    remote: Option<Remote>,
+    /// Whether a batch is being fetched, or was when the future was dropped.
+    fetching: bool,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for SessionCursor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionCursor")
+            .field("id", &self.remote.as_ref().map_or(0, |r| r.machine.id()))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> SessionCursor<T> {
+    pub(crate) fn new(client: Client, executed: Executed, spec: CursorSpec) -> Result<Self> {
+        let remote = Some(Remote::new(executed, spec)?);
+        Ok(Self {
+            client,
+            remote,
+            fetching: false,
+            item: PhantomData,
+        })
+    }
+
+    fn kill(&mut self) {
+        if let Some(spec) = self.remote.as_mut().and_then(Remote::kill) {
+            self.client.kill_cursor(spec, None);
+        }
+    }
+
+    /// Goes to the next document; false when there are no more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the exchange that fetches a batch, see [the module](crate::action);
+    /// `InvalidArgument` after a call that was dropped while it fetched.
+    ///
+    /// # Cancel safety
+    ///
+    /// See [the type](Self).
+    pub async fn advance(&mut self, session: &mut ClientSession) -> Result<bool> {
+        loop {
+            if self.fetching {
+                self.kill();
+                self.remote = None;
+                self.fetching = false;
+                return Err(Error::invalid_argument(
+                    "cursor: a call was dropped while it fetched a batch, whose documents are lost",
+                ));
+            }
+            let Some(remote) = &mut self.remote else {
+                return Ok(false);
+            };
+            match remote.machine.want() {
+                CursorWant::Document => return remote.machine.advance(),
+                CursorWant::Exhausted => {
+                    self.kill();
+                    return Ok(false);
+                }
+                CursorWant::GetMore => {
+                    let spec = remote.get_more();
+                    self.fetching = true;
+                    let result = self
+                        .client
+                        .execute(spec, SessionArg::Explicit(session))
+                        .await;
+                    self.fetching = false;
+                    remote.fetched(result)?;
+                }
+            }
+        }
+    }
+
+    /// The next document, or `None` when there are no more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`advance`](Self::advance), and `Bson` when the document is no `T`.
+    ///
+    /// # Cancel safety
+    ///
+    /// See [the type](Self).
+    pub async fn next(&mut self, session: &mut ClientSession) -> Option<Result<T>>
+    where
+        T: DeserializeOwned,
+    {
+        match self.advance(session).await {
+            Ok(true) => Some(self.deserialize_current()),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The documents as a [`Stream`], which borrows the session.
+    pub fn stream<'a>(&'a mut self, session: &'a mut ClientSession) -> SessionCursorStream<'a, T> {
+        SessionCursorStream {
+            state: State::Idle(self, session),
+        }
+    }
+
+    /// The document that [`advance`](Self::advance) came to; empty before the first.
+    #[must_use]
+    pub fn current(&self) -> &RawDocument {
+        match &self.remote {
+            Some(remote) => remote.machine.current(),
+            None => empty_document(),
+        }
+    }
+
+    /// Decodes the current document, which may be borrowed from.
+    ///
+    /// # Errors
+    ///
+    /// `Bson` when the document is no `T`.
+    pub fn deserialize_current<'a>(&'a self) -> Result<T>
+    where
+        T: Deserialize<'a>,
+    {
+        Ok(bson::deserialize_from_slice(self.current().as_bytes())?)
+    }
+
+    /// Decodes the documents into another type.
+    pub fn with_type<D>(mut self) -> SessionCursor<D> {
+        SessionCursor {
+            client: self.client.clone(),
+            remote: self.remote.take(),
+            fetching: self.fetching,
+            item: PhantomData,
+        }
+    }
+}
+
+impl<T> Drop for SessionCursor<T> {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The documents of a [`SessionCursor`] as a stream; made by [`SessionCursor::stream`].
+///
+/// # Cancel safety
+///
+/// Dropping a future of `next()` loses nothing; dropping the stream is as dropping a future of
+/// [`SessionCursor::advance`].
+#[must_use = "streams do nothing unless polled"]
+pub struct SessionCursorStream<'a, T> {
+    state: State<'a, T>,
+}
+
+/// A future of `advance` and what it borrows.
+type Advance<'a, T> = BoxFuture<
+    'a,
+    (
+        Result<bool>,
+        &'a mut SessionCursor<T>,
+        &'a mut ClientSession,
+    ),
+>;
+
+enum State<'a, T> {
+    Idle(&'a mut SessionCursor<T>, &'a mut ClientSession),
+    Fetching(Advance<'a, T>),
+    /// Only while `poll_next` runs.
+    Moved,
+}
+
+impl<T> fmt::Debug for SessionCursorStream<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionCursorStream")
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, T: DeserializeOwned> Stream for SessionCursorStream<'a, T> {
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Moved) {
+                State::Idle(cursor, session) => {
+                    self.state = State::Fetching(Box::pin(async move {
+                        let result = cursor.advance(session).await;
+                        (result, cursor, session)
+                    }));
+                }
+                State::Fetching(mut future) => {
+                    let Poll::Ready(done) = Pin::new(&mut future).poll(cx) else {
+                        self.state = State::Fetching(future);
+                        return Poll::Pending;
+                    };
+                    let (result, cursor, session) = done;
+                    let item = match result {
+                        Ok(true) => Some(cursor.deserialize_current()),
+                        Ok(false) => None,
+                        Err(error) => Some(Err(error)),
+                    };
+                    self.state = State::Idle(cursor, session);
+                    return Poll::Ready(item);
+                }
+                State::Moved => return Poll::Ready(None),
+            }
+        }
+    }
+}

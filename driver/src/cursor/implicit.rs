@@ -1,0 +1,231 @@
+//! The cursor with a session of its own.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bson::RawDocument;
+use futures_core::Stream;
+use mongo_client_core::{
+    cursor::{CursorSpec, CursorWant},
+    error::Result,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::Remote;
+use crate::{
+    action::BoxFuture,
+    client::{Client, Executed, SessionArg},
+    session::ImplicitSession,
+};
+
+/// A `getMore` under way, with the session that it uses.
+type Fetch = BoxFuture<'static, (Result<Executed>, Option<ImplicitSession>)>;
+
+/// The results of a verb, fetched from the server batch by batch.
+///
+/// Read it as a [`Stream`] of `Result<T>`, or with [`advance`](Self::advance) and
+/// [`current`](Self::current), which need no `T` of their own. Dropping a cursor that is not
+/// exhausted removes it from the server in the background.
+///
+/// # Cancel safety
+///
+/// Dropping a future of `next()` or [`advance`](Self::advance) loses nothing: the exchange that
+/// fetches a batch belongs to the cursor and goes on with the next call.
+#[must_use = "a cursor does nothing until it is read"]
+pub struct Cursor<T> {
+    client: Client,
+    /// `None` for the result of a write that nobody acknowledged.
+    remote: Option<Remote>,
+    session: Option<ImplicitSession>,
+    fetch: Option<Fetch>,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Cursor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor")
+            .field("id", &self.remote.as_ref().map_or(0, |r| r.machine.id()))
+            .field("fetching", &self.fetch.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Cursor<T> {
+    pub(crate) fn new(
+        client: Client,
+        executed: Executed,
+        spec: CursorSpec,
+        session: Option<ImplicitSession>,
+    ) -> Result<Self> {
+        let remote = Remote::new(executed, spec)?;
+        let mut cursor = Self {
+            client,
+            remote: Some(remote),
+            session,
+            fetch: None,
+            item: PhantomData,
+        };
+        cursor.release_session();
+        Ok(cursor)
+    }
+
+    /// A cursor without results.
+    pub(crate) fn empty(client: Client) -> Self {
+        Self {
+            client,
+            remote: None,
+            session: None,
+            fetch: None,
+            item: PhantomData,
+        }
+    }
+
+    /// Gives the session back as soon as the server has no cursor any more (sessions: "When to
+    /// return an implicit session").
+    fn release_session(&mut self) {
+        if self
+            .remote
+            .as_ref()
+            .is_none_or(|r| r.machine.is_exhausted_on_server())
+        {
+            self.session = None;
+        }
+    }
+
+    /// Removes the cursor from the server when nobody can want more of it.
+    fn kill(&mut self) {
+        self.fetch = None;
+        if let Some(spec) = self.remote.as_mut().and_then(Remote::kill) {
+            self.client.kill_cursor(spec, self.session.take());
+        }
+        self.session = None;
+    }
+
+    /// Goes to the next document, over empty batches; false at the end.
+    fn poll_advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        loop {
+            if let Some(fetch) = &mut self.fetch {
+                let (result, session) = ready!(fetch.as_mut().poll(cx));
+                self.fetch = None;
+                self.session = session;
+                let Some(remote) = &mut self.remote else {
+                    continue;
+                };
+                let outcome = remote.fetched(result);
+                self.release_session();
+                if let Err(error) = outcome {
+                    if self.is_over() {
+                        self.kill();
+                    }
+                    return Poll::Ready(Err(error));
+                }
+            }
+            let Some(remote) = &mut self.remote else {
+                return Poll::Ready(Ok(false));
+            };
+            match remote.machine.want() {
+                CursorWant::Document => return Poll::Ready(remote.machine.advance()),
+                CursorWant::Exhausted => {
+                    self.kill();
+                    return Poll::Ready(Ok(false));
+                }
+                CursorWant::GetMore => {
+                    let (client, spec) = (self.client.clone(), remote.get_more());
+                    let mut session = self.session.take();
+                    self.fetch = Some(Box::pin(async move {
+                        let result = client.execute(spec, SessionArg::Keep(&mut session)).await;
+                        (result, session)
+                    }));
+                }
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.remote
+            .as_ref()
+            .is_none_or(|r| r.machine.want() == CursorWant::Exhausted)
+    }
+
+    /// Goes to the next document; false when there are no more. A tailable cursor goes on until
+    /// there is one, or until the server closes the cursor.
+    ///
+    /// # Errors
+    ///
+    /// Those of the exchange that fetches a batch; see [the module](crate::action). After an error
+    /// there are no more documents, unless a tailable cursor timed out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no document: the exchange goes on with the next call.
+    pub async fn advance(&mut self) -> Result<bool> {
+        poll_fn(|cx| self.poll_advance(cx)).await
+    }
+
+    /// The document that [`advance`](Self::advance) came to; empty before the first.
+    #[must_use]
+    pub fn current(&self) -> &RawDocument {
+        match &self.remote {
+            Some(remote) => remote.machine.current(),
+            None => empty_document(),
+        }
+    }
+
+    /// Decodes the current document, which may be borrowed from.
+    ///
+    /// # Errors
+    ///
+    /// `Bson` when the document is no `T`.
+    pub fn deserialize_current<'a>(&'a self) -> Result<T>
+    where
+        T: Deserialize<'a>,
+    {
+        Ok(bson::deserialize_from_slice(self.current().as_bytes())?)
+    }
+
+    /// Whether there may be more documents: some are buffered, or the server has a cursor.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        self.fetch.is_some() || !self.is_over()
+    }
+
+    /// Decodes the documents into another type.
+    pub fn with_type<D>(mut self) -> Cursor<D> {
+        Cursor {
+            client: self.client.clone(),
+            remote: self.remote.take(),
+            session: self.session.take(),
+            fetch: self.fetch.take(),
+            item: PhantomData,
+        }
+    }
+}
+
+/// What stands in for a current document where there is none.
+pub(super) fn empty_document() -> &'static RawDocument {
+    RawDocument::from_bytes(b"\x05\0\0\0\0").expect("five bytes are the empty document")
+}
+
+impl<T: DeserializeOwned> Stream for Cursor<T> {
+    type Item = Result<T>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let cursor = self.get_mut();
+        Poll::Ready(match ready!(cursor.poll_advance(cx)) {
+            Ok(true) => Some(cursor.deserialize_current()),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+}
+
+impl<T> Drop for Cursor<T> {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,67 @@
+//! Options of every verb, and the values that they are made of.
+//!
+//! Option structs are `#[non_exhaustive]`, all their fields are public and `Option`, and
+//! `XOptions::builder().field(value).build()` makes one. `None` means that nothing is sent and the
+//! server's default (or the inherited concern) applies.
+
+mod collation;
+mod common;
+mod database;
+mod macros;
+mod read;
+mod write;
+
+/// The types that fields of option structs have, for the setters of actions.
+pub(crate) mod types {
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use bson::{Bson, Document};
+
+    pub(crate) use super::*;
+}
+
+pub use mongo_client_core::{
+    concern::{Acknowledgment, ReadConcern, ReadConcernLevel, WriteConcern},
+    options::*,
+    read_preference::{
+        HedgedReadOptions, ReadPreference, ReadPreferenceOptions, SelectionCriteria, TagSet,
+    },
+};
+
+pub use self::{
+    collation::{
+        Collation, CollationAlternate, CollationCaseFirst, CollationMaxVariable, CollationStrength,
+    },
+    common::{CursorType, Hint, ReturnDocument, UpdateModifications},
+    database::{
+        ChangeStreamPreAndPostImages, ClusteredIndex, CollectionOptions, CreateCollectionOptions,
+        DatabaseOptions, DropCollectionOptions, DropDatabaseOptions, IndexOptionDefaults,
+        ListCollectionsOptions, ListDatabasesOptions, RunCommandOptions, RunCursorCommandOptions,
+        TimeseriesGranularity, TimeseriesOptions, ValidationAction, ValidationLevel,
+    },
+    read::{
+        AggregateOptions, CountOptions, DistinctOptions, EstimatedDocumentCountOptions,
+        FindOneOptions, FindOptions,
+    },
+    write::{
+        DeleteOptions, FindOneAndDeleteOptions, FindOneAndReplaceOptions, FindOneAndUpdateOptions,
+        InsertManyOptions, InsertOneOptions, ReplaceOptions, UpdateOptions,
+    },
+};
+pub(crate) use self::{
+    database::{
+        create_collection_setters, drop_collection_setters, drop_database_setters,
+        list_collections_setters, list_databases_setters, run_command_setters,
+        run_cursor_command_setters,
+    },
+    macros::{option_setter, option_struct, option_type},
+    read::{
+        aggregate_setters, count_setters, distinct_setters, estimated_document_count_setters,
+        find_one_setters, find_setters,
+    },
+    write::{
+        delete_setters, find_one_and_delete_setters, find_one_and_replace_setters,
+        find_one_and_update_setters, insert_many_setters, insert_one_setters, replace_setters,
+        update_setters,
+    },
+};
