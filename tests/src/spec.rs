@@ -4,6 +4,8 @@
 //! [`Report`]. `spec-runner` (used by `cargo xtask spec`) prints a row per suite.
 
 pub mod auth_uri;
+pub mod bson_corpus;
+pub mod bson_vector;
 pub mod cmap;
 pub mod connection_string;
 pub mod layout;
@@ -56,6 +58,8 @@ pub fn suites() -> Vec<Suite> {
         srv::SUITE,
         sdam::DISCOVERY,
         sdam::MONITORING,
+        bson_corpus::SUITE,
+        bson_vector::SUITE,
         cmap::UNIT,
         max_staleness::SUITE,
         rtt::SUITE,
