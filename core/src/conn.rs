@@ -22,6 +22,15 @@ mod machine;
 mod metadata;
 mod types;
 
+#[cfg(test)]
+mod handshake_tests;
+#[cfg(test)]
+mod metadata_tests;
+#[cfg(test)]
+mod peer;
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     config::ConnectionConfig,
     machine::Connection,

@@ -17,6 +17,11 @@ mod message;
 mod msg;
 mod queue;
 
+#[cfg(test)]
+mod mutation_tests;
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     compress::is_compiled_in,
     error::FrameError,

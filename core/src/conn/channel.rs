@@ -98,7 +98,11 @@ impl Channel {
                 self.framer.advance(n);
                 Ok(n > 0)
             }
-            PlainRead::Pending => Ok(false),
+            PlainRead::Pending => {
+                // Reading may have raised an answer, such as a key update.
+                self.flush();
+                Ok(false)
+            }
             PlainRead::Closed => Err(std::io::ErrorKind::UnexpectedEof.into()),
         }
     }

@@ -15,8 +15,9 @@ use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use super::{ConnectionConfig, Phase, Purpose};
 use crate::{
     auth::{AuthStep, Authenticator, DeriveJob, DerivedKey, negotiate, sasl_supported_mechs},
-    error::{CommandError, Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
     hello::HelloReply,
+    op::reply::command_error,
     options::{AuthMechanism, Compressor, ServerApi},
     rng::Entropy,
     wire::{Request, is_compiled_in},
@@ -142,7 +143,7 @@ impl Handshake {
     fn handle_hello(&mut self, reply: &RawDocument, config: &ConnectionConfig) -> Result<Next> {
         let hello = HelloReply::parse(reply)?;
         if !hello.ok {
-            return Err(command_error(&hello.raw, reply));
+            return Err(command_error(reply)?);
         }
         if config.load_balanced && hello.service_id.is_none() {
             return Err(Error::new(ErrorKind::IncompatibleServer {
@@ -222,20 +223,4 @@ fn request(
         document: RawDocumentBuf::try_from(&command)?.into_bytes(),
         ..Request::default()
     })
-}
-
-/// The error that a reply with `ok: 0` reports.
-fn command_error(reply: &Document, raw: &RawDocument) -> Error {
-    let text = |key: &str| reply.get_str(key).unwrap_or_default().to_owned();
-    let labels = reply.get_array("errorLabels").into_iter().flatten();
-    let error = CommandError {
-        code: reply.get_i32("code").unwrap_or_default(),
-        code_name: text("codeName"),
-        message: text("errmsg"),
-        labels: labels
-            .filter_map(|l| l.as_str().map(str::to_owned))
-            .collect(),
-        topology_version: reply.get_document("topologyVersion").ok().cloned(),
-    };
-    Error::new(ErrorKind::Command(error)).with_response(raw.to_owned())
 }

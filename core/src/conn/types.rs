@@ -4,7 +4,7 @@ use std::{fmt, io, time::Duration};
 
 use crate::{
     auth::DeriveJob,
-    error::{Error, RETRYABLE_ERROR, SYSTEM_OVERLOADED_ERROR},
+    error::{Error, ErrorKind, RETRYABLE_ERROR, SYSTEM_OVERLOADED_ERROR},
     hello::HelloReply,
     id::ExchangeId,
     time::Instant,
@@ -69,8 +69,10 @@ impl ConnError {
     /// (CMAP: "Backpressure-enabled").
     #[must_use]
     pub fn new(mut error: Error, phase: Phase) -> Self {
-        let overload = phase <= Phase::Hello && error.is_network();
-        if overload && !tls::is_certificate_error(&error) {
+        // Bytes that are no TLS, and certificates, say nothing of the server's load.
+        let tls_fault = tls::is_certificate_error(&error)
+            || matches!(&*error.kind, ErrorKind::Io(e) if e.kind() == io::ErrorKind::InvalidData);
+        if phase <= Phase::Hello && error.is_network() && !tls_fault {
             error.add_label(SYSTEM_OVERLOADED_ERROR);
             error.add_label(RETRYABLE_ERROR);
         }
