@@ -15,6 +15,9 @@ pub const MESSAGE_LEN_DEFAULT: usize = 48_000_000;
 /// The longest message that is accepted, whatever a server announces.
 pub const MESSAGE_LEN_MAX: usize = 128 * 1024 * 1024;
 
+pub(super) const OP_COMPRESSED: i32 = 2012;
+pub(super) const OP_MSG: i32 = 2013;
+
 const SCRATCH_LEN: usize = 16 * 1024;
 
 /// The header of a message.
@@ -134,7 +137,7 @@ impl Framer {
     ///
     /// # Errors
     ///
-    /// [`FrameError::Length`]. The stream is then out of step and must be given up.
+    /// [`FrameError::Length`] or [`FrameError::OpCode`]. The stream is then out of step and must be given up.
     pub fn poll_frame(&mut self, max: usize) -> Result<Option<Frame>, FrameError> {
         if let Some(long) = self.long.take_if(|long| long.filled == long.bytes.len()) {
             return Ok(Some(Frame {
@@ -150,6 +153,9 @@ impl Framer {
             return Ok(None);
         }
         let header = Header::parse(unread, max)?;
+        if !matches!(header.op_code, OP_COMPRESSED | OP_MSG) {
+            return Err(FrameError::OpCode(header.op_code));
+        }
         if let Some(message) = unread.get(..header.length) {
             let bytes = Bytes::from(message.to_vec());
             self.start += header.length;

@@ -9,11 +9,9 @@ use crc::{CRC_32_ISCSI, Crc};
 use super::{
     Frame, FrameError, HEADER_LEN, Header, Reply, Request, WriteQueue,
     compress::{deflate, id, inflate},
+    frame::{OP_COMPRESSED, OP_MSG},
 };
 use crate::options::Compressor;
-
-const OP_COMPRESSED: i32 = 2012;
-const OP_MSG: i32 = 2013;
 
 const CHECKSUM_PRESENT: u32 = 1;
 const MORE_TO_COME: u32 = 1 << 1;
