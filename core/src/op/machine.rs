@@ -263,8 +263,10 @@ impl Operation {
         now: Instant,
         rng: &mut Rng,
     ) -> Progress {
-        let doc = reply.document();
-        let facts = match reply::facts(doc) {
+        if let State::Finished = self.state {
+            return over();
+        }
+        let facts = match reply::facts(reply.document()) {
             Ok(facts) => facts,
             Err(error) => return self.finish(Err(error)),
         };
@@ -298,6 +300,9 @@ impl Operation {
         now: Instant,
         rng: &mut Rng,
     ) -> Progress {
+        if let State::Finished = self.state {
+            return over();
+        }
         if let (Stage::Exchange { .. }, Some(session)) = (failure.stage, session)
             && failure.error.is_network()
         {
@@ -457,6 +462,13 @@ impl Operation {
             _ => error,
         }))
     }
+}
+
+/// The answer to events after the end.
+fn over() -> Progress {
+    Progress::Done(Err(Error::internal(
+        "an event for an operation that is over",
+    )))
 }
 
 /// Whether an error should say which server it came from, and does not.

@@ -172,5 +172,6 @@ fn error_of(progress: Progress) -> Error {
 
 const SENT: Stage = Stage::Exchange { sent: true };
 
+mod histories;
 mod requests;
 mod retries;

@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn labelled(code: i32) -> Reply {
+pub(super) fn labelled(code: i32) -> Reply {
     failure(code, &[RETRYABLE_WRITE_ERROR])
 }
 
-fn overloaded() -> Reply {
+pub(super) fn overloaded() -> Reply {
     failure(462, &["SystemOverloadedError", "RetryableError"])
 }
 
@@ -371,5 +371,17 @@ fn truncated_or_flipped_replies_never_panic() {
             rig.send();
             rig.reply(Reply::from_document(broken));
         }
+    }
+}
+
+#[test]
+fn events_after_the_end_change_nothing() {
+    let mut rig = Rig::new(find(), context());
+    rig.send();
+    rig.reply(failure(2, &[]));
+    for _ in 0..2 {
+        let error = error_of(rig.fail(network(), SENT));
+        assert!(matches!(*error.kind, ErrorKind::Internal { .. }));
+        assert!(matches!(rig.op.want(), Want::Nothing));
     }
 }
