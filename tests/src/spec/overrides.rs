@@ -83,6 +83,27 @@ mod tests {
     }
 
     #[test]
+    fn every_correction_changes_a_fetched_file() {
+        for file in crate::spec::load(&folder()) {
+            let relative = file
+                .path
+                .strip_prefix(folder())
+                .expect("it is below the folder");
+            let path = crate::spec::default_dir().join(relative);
+            let text = std::fs::read_to_string(&path).expect("run `cargo xtask setup`");
+            let fetched: Value = serde_json::from_str(&text).expect("specifications are JSON");
+            let mut corrected = fetched.clone();
+            correct(&mut corrected, &file.json).expect("the correction fits");
+            assert_ne!(
+                corrected,
+                fetched,
+                "{}: nothing to correct",
+                relative.display()
+            );
+        }
+    }
+
+    #[test]
     fn correction_that_does_not_fit_is_an_error() {
         let mut file = json!({ "tests": [] });
         let stale = json!({ "reason": "r", "replace": { "/tests/0/level": "info" } });

@@ -83,7 +83,7 @@ fn run_all(filter: &[&str], totals: &mut Totals) -> Result {
         )?);
         totals.add(run_counted(
             "specification",
-            with_environment(runner()),
+            with_environment(built_runner()),
             plain_line,
         )?);
     }
@@ -122,6 +122,16 @@ fn test_command(nextest: bool, filter: &[&str]) -> Command {
             .args(["--", "--test-threads=1"]);
     }
     command
+}
+
+/// The specification runner that was built with the tests, which stands beside this program;
+/// building it alone would need other features, and so another build of everything.
+fn built_runner() -> Command {
+    let sibling = std::env::current_exe().map(|program| program.with_file_name("spec-runner"));
+    sibling
+        .ok()
+        .filter(|program| program.is_file())
+        .map_or_else(runner, Command::new)
 }
 
 /// Starts the shared deployments, two at a time: more only compete for two cores.
