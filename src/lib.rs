@@ -1,1 +1,41 @@
-//! Stub.
+//! A MongoDB client with a sans-IO core and pluggable async runtimes.
+//!
+//! ```no_run
+//! use mongo_client::{Client, bson::doc};
+//!
+//! # async fn example() -> mongo_client::error::Result<()> {
+//! let client = Client::with_uri_str("mongodb://localhost:27017").await?;
+//! let people = client.database("app").collection::<mongo_client::bson::Document>("people");
+//! people.insert_one(doc! { "name": "Ada" }).await?;
+//! let ada = people.find_one(doc! { "name": "Ada" }).await?;
+//! assert!(ada.is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The runtime is the one that the first call runs in (feature `tokio`, on by default), or the one
+//! given to [`Client::builder`]. Every future may be dropped at any time; what that means for each
+//! is said under "Cancel safety".
+
+pub mod action;
+mod client;
+mod collection;
+pub mod cursor;
+mod database;
+mod default_runtime;
+mod namespace;
+pub mod options;
+pub mod results;
+mod session;
+
+pub use mongo_client_core::{bson, error, event};
+pub use mongo_client_driver::runtime;
+
+pub use crate::{
+    client::{Client, ClientBuilder, Shutdown},
+    collection::Collection,
+    cursor::{Cursor, SessionCursor},
+    database::Database,
+    namespace::Namespace,
+    session::{ClientSession, StartSession},
+};

@@ -45,10 +45,17 @@ pub const RESUMABLE_CHANGE_STREAM_ERROR: &str = "ResumableChangeStreamError";
 pub struct Error {
     /// What kind of error this is.
     pub kind: Box<ErrorKind>,
+    /// Boxed, so that a `Result` of this library stays small.
+    context: Box<Context>,
+}
+
+/// What goes with the kind of an error.
+#[derive(Clone, Debug, Default)]
+struct Context {
     labels: HashSet<String>,
     server: Option<ServerAddress>,
     response: Option<RawDocumentBuf>,
-    source: Option<Arc<Self>>,
+    source: Option<Arc<Error>>,
     timed_out: bool,
 }
 
@@ -59,11 +66,10 @@ impl Error {
         let labels = kind.server_labels();
         Self {
             kind: Box::new(kind),
-            labels,
-            server: None,
-            response: None,
-            source: None,
-            timed_out: false,
+            context: Box::new(Context {
+                labels,
+                ..Context::default()
+            }),
         }
     }
 
@@ -125,75 +131,80 @@ impl Error {
     /// The same error with a label added.
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
-        self.labels.insert(label.into());
+        self.context.labels.insert(label.into());
         self
     }
 
     /// The same error, reported by `server`.
     #[must_use]
     pub fn with_server(mut self, server: ServerAddress) -> Self {
-        self.server = Some(server);
+        self.context.server = Some(server);
         self
     }
 
     /// The same error with the server's whole reply.
     #[must_use]
     pub fn with_response(mut self, response: RawDocumentBuf) -> Self {
-        self.response = Some(response);
+        self.context.response = Some(response);
         self
     }
 
     /// The same error with the error that led to it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Option<Self>>) -> Self {
-        self.source = source.into().map(Arc::new);
+        self.context.source = source.into().map(Arc::new);
         self
     }
 
     /// The same error, marked as caused by a timeout of the client.
     #[must_use]
     pub fn with_timeout(mut self) -> Self {
-        self.timed_out = true;
+        self.context.timed_out = true;
         self
     }
 
     /// Adds a label.
     pub fn add_label(&mut self, label: impl Into<String>) {
-        self.labels.insert(label.into());
+        self.context.labels.insert(label.into());
     }
 
     /// Removes a label.
     pub fn remove_label(&mut self, label: &str) {
-        self.labels.remove(label);
+        self.context.labels.remove(label);
     }
 
     /// The labels, from the server and from the client.
     #[must_use]
     pub fn labels(&self) -> &HashSet<String> {
-        &self.labels
+        &self.context.labels
     }
 
     /// Whether the error carries a label.
     pub fn contains_label<T: AsRef<str>>(&self, label: T) -> bool {
-        self.labels.contains(label.as_ref())
+        self.context.labels.contains(label.as_ref())
     }
 
     /// The server that reported the error or that the failed connection belonged to.
     #[must_use]
     pub fn server_address(&self) -> Option<&ServerAddress> {
-        self.server.as_ref()
+        self.context.server.as_ref()
     }
 
     /// The server's whole reply, for errors that a reply reported.
     #[must_use]
     pub fn server_response(&self) -> Option<&RawDocumentBuf> {
-        self.response.as_ref()
+        self.context.response.as_ref()
     }
 
     /// The base of the back-off that an overloaded server asked for (`baseBackoffMS`).
     #[must_use]
     pub fn base_backoff(&self) -> Option<Duration> {
-        let value = self.response.as_ref()?.get("baseBackoffMS").ok()??;
+        let value = self
+            .context
+            .response
+            .as_ref()?
+            .get("baseBackoffMS")
+            .ok()??;
         let ms = match Bson::try_from(value).ok()? {
             Bson::Int32(v) => u64::try_from(v).ok()?,
             Bson::Int64(v) => u64::try_from(v).ok()?,
@@ -229,7 +240,7 @@ impl Error {
     /// (`MaxTimeMSExpired`).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.timed_out || self.is_network_timeout() || self.code() == Some(50)
+        self.context.timed_out || self.is_network_timeout() || self.code() == Some(50)
     }
 
     /// Whether the network failed: an error of the socket, TLS stream or name lookup.
@@ -263,11 +274,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind)?;
-        if let Some(server) = &self.server {
+        if let Some(server) = &self.context.server {
             write!(f, " (server {server})")?;
         }
-        if !self.labels.is_empty() {
-            let mut labels: Vec<_> = self.labels.iter().map(String::as_str).collect();
+        if !self.context.labels.is_empty() {
+            let mut labels: Vec<_> = self.context.labels.iter().map(String::as_str).collect();
             labels.sort_unstable();
             write!(f, " [labels: {}]", labels.join(", "))?;
         }
@@ -277,7 +288,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match (&self.source, &*self.kind) {
+        match (&self.context.source, &*self.kind) {
             (Some(source), _) => Some(&**source),
             (None, ErrorKind::Bson(e)) => Some(e),
             (None, ErrorKind::Io(e)) => Some(&**e),

@@ -10,6 +10,7 @@ use bson::{Document, Timestamp};
 
 use crate::{
     concern::{ReadConcern, WriteConcern},
+    dns::ResolverConfig,
     event::{EventHandler, cmap::CmapEvent, command::CommandEvent, sdam::SdamEvent},
     net::ServerAddress,
     read_preference::SelectionCriteria,
@@ -112,6 +113,8 @@ pub struct ClientOptions {
     pub srv_max_hosts: Option<u32>,
     /// `srvAllowedHostsSuffix`: the domain that SRV targets must be in.
     pub srv_allowed_hosts_suffix: Option<String>,
+    /// The name servers for `mongodb+srv` hosts. Default: those of `/etc/resolv.conf`.
+    pub resolver_config: Option<ResolverConfig>,
     /// TLS, and how. Default: off (`mongodb+srv`: on).
     pub tls: Option<Tls>,
     /// A SOCKS5 proxy: parsed and validated; using it is not supported yet.

@@ -1,11 +1,44 @@
-//! The runtime-neutral driver of mongo-client: futures and the public API over the sans-IO core.
+//! The runtime-neutral driver of mongo-client: futures over the sans-IO core.
+//!
+//! It composes core's machines with locks and futures, and knows no socket, clock or executor:
+//! these come through the trait [`runtime::Runtime`]. Applications use the facade crate
+//! `mongo-client`; this crate is for runtime adapters and simulations.
 
-pub mod action;
-pub mod client;
-pub mod collection;
-pub mod cursor;
-pub mod database;
-pub mod namespace;
-pub mod options;
-pub mod results;
-pub mod session;
+mod cluster_time;
+mod command_events;
+mod dial;
+pub mod environment;
+mod exec;
+mod guarded;
+mod handle;
+mod lease;
+mod link;
+mod outbox;
+pub mod runtime;
+mod server;
+mod session;
+mod settings;
+mod shared;
+mod signal;
+mod srv;
+mod tasks;
+mod view_cell;
+mod wait;
+
+/// Warns through `tracing`, where the feature is on.
+pub fn warn(message: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: "mongo_client", "{message}");
+    #[cfg(not(feature = "tracing"))]
+    let _ = message;
+}
+
+pub use mongo_client_core as core;
+pub use mongo_client_core::time::{Instant, UnixMillis};
+
+pub use self::{
+    exec::{Executed, SessionArg},
+    handle::{Ambient, Handle, RuntimeSource},
+    session::{ImplicitSession, Session},
+    settings::WallClock,
+};

@@ -1,9 +1,144 @@
-//! Sessions.
+//! Sessions and who owns them: a server session goes back to the pool when its owner is dropped.
+
+use std::sync::Arc;
+
+use bson::{Document, Timestamp};
+use mongo_client_core::{
+    error::{Error, Result},
+    options::SessionOptions,
+    session::{ClusterTime, SessionState},
+};
+
+use crate::shared::Shared;
+
+/// A session that the client made for one operation or one cursor.
+#[derive(Debug)]
+pub struct ImplicitSession {
+    shared: Arc<Shared>,
+    state: SessionState,
+}
+
+impl ImplicitSession {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        let mut state = SessionState::implicit();
+        acquire(shared, &mut state);
+        Self {
+            shared: Arc::clone(shared),
+            state,
+        }
+    }
+
+    pub(crate) fn state(&mut self) -> &mut SessionState {
+        &mut self.state
+    }
+}
+
+impl Drop for ImplicitSession {
+    fn drop(&mut self) {
+        release(&self.shared, &mut self.state);
+    }
+}
 
 /// An explicit session.
 #[derive(Debug)]
-pub struct ClientSession {}
+pub struct Session {
+    shared: Arc<Shared>,
+    state: SessionState,
+    id: Document,
+}
 
-/// A session that the client made for one operation or one cursor; returned to the pool on drop.
-#[derive(Debug)]
-pub(crate) struct ImplicitSession {}
+impl Session {
+    pub(crate) fn new(shared: &Arc<Shared>, options: SessionOptions) -> Result<Self> {
+        let mut state = SessionState::explicit(&options)?;
+        acquire(shared, &mut state);
+        let id = state
+            .server()
+            .map(|s| s.lsid())
+            .and_then(|id| Document::try_from(id).ok());
+        Ok(Self {
+            shared: Arc::clone(shared),
+            state,
+            id: id.unwrap_or_default(),
+        })
+    }
+
+    /// The session's id (`lsid`).
+    #[must_use]
+    pub fn id(&self) -> &Document {
+        &self.id
+    }
+
+    /// The highest cluster time that the session has seen.
+    #[must_use]
+    pub fn cluster_time(&self) -> Option<&ClusterTime> {
+        self.state.cluster_time()
+    }
+
+    /// The operation time of the session's last operation.
+    #[must_use]
+    pub fn operation_time(&self) -> Option<Timestamp> {
+        self.state.operation_time()
+    }
+
+    /// Advances the session's cluster time; never the client's.
+    pub fn advance_cluster_time(&mut self, to: &ClusterTime) {
+        self.state.advance_cluster_time(to.document());
+    }
+
+    /// Advances the session's operation time.
+    pub fn advance_operation_time(&mut self, to: Timestamp) {
+        self.state.advance_operation_time(to);
+    }
+
+    pub(crate) fn state(&mut self) -> &mut SessionState {
+        &mut self.state
+    }
+
+    pub(crate) fn acquire(&mut self) {
+        acquire(&self.shared, &mut self.state);
+    }
+
+    /// Refuses a session of another client (sessions: "must not be used with another client").
+    pub(crate) fn check_owner(&self, shared: &Arc<Shared>) -> Result<()> {
+        if Arc::ptr_eq(&self.shared, shared) {
+            Ok(())
+        } else {
+            Err(Error::invalid_argument(
+                "session: it was started by another client",
+            ))
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        release(&self.shared, &mut self.state);
+    }
+}
+
+/// Gives a session its server session, if it has none yet.
+fn acquire(shared: &Arc<Shared>, state: &mut SessionState) {
+    if state.server().is_some() {
+        return;
+    }
+    let timeout = shared.views.load().view.description.logical_session_timeout;
+    let now = shared.runtime.now();
+    let lb = shared.settings.topology.load_balanced;
+    let mut entropy = |out: &mut [u8]| shared.runtime.entropy(out);
+    let session = shared.sessions.with("acquire", |pool| {
+        pool.acquire(timeout, lb, &mut entropy, now)
+    });
+    state.set_server(session);
+}
+
+fn release(shared: &Arc<Shared>, state: &mut SessionState) {
+    let Some(session) = state.take_server() else {
+        return;
+    };
+    let timeout = shared.views.load().view.description.logical_session_timeout;
+    let lb = shared.settings.topology.load_balanced;
+    let now = shared.runtime.now();
+    shared
+        .sessions
+        .with("release", |pool| pool.release(session, timeout, lb, now));
+}

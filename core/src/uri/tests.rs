@@ -474,7 +474,10 @@ fn mutate(base: &[u8], seed: u64) {
         let text = String::from_utf8_lossy(&bytes);
         accepted += u32::from(ClientOptions::parse_uri(&text).is_ok());
     }
-    assert!(accepted > 1000, "some mutations leave a valid text: {accepted}");
+    assert!(
+        accepted > 1000,
+        "some mutations leave a valid text: {accepted}"
+    );
 }
 
 #[test]

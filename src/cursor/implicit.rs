@@ -19,8 +19,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::Remote;
 use crate::{
     action::BoxFuture,
+    client::ImplicitSession,
     client::{Client, Executed, SessionArg},
-    session::ImplicitSession,
 };
 
 /// A `getMore` under way, with the session that it uses.

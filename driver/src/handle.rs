@@ -1,0 +1,290 @@
+//! The driver's handle of a client: starts it on a runtime, executes, and ends it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bson::oid::ObjectId;
+use mongo_client_core::{
+    error::{Error, Result},
+    id::TopologyId,
+    op::{CommandSpec, ObjectIdGenerator, Target},
+    options::{ClientOptions, SessionOptions},
+    session::end_sessions as end_sessions_command,
+    time::Instant,
+    topology::TopologyDescription,
+};
+
+use crate::{
+    exec::{self, Executed, SessionArg},
+    runtime::Runtime,
+    server::Chore,
+    session::{ImplicitSession, Session},
+    settings::{Settings, WallClock},
+    shared::Shared,
+};
+
+/// How long shutting down may spend on telling the servers which sessions have ended.
+const END_SESSIONS_LIMIT: Duration = Duration::from_secs(2);
+
+/// Finds the runtime of the calling context; `None` outside every runtime.
+pub type RuntimeSource = Arc<dyn Fn() -> Option<Arc<dyn Runtime>> + Send + Sync>;
+
+/// What a client needs before it has a runtime: the wall clock, and random bytes for ids.
+#[derive(Clone)]
+pub struct Ambient {
+    /// Reads the wall clock.
+    pub clock: WallClock,
+    /// Fills a buffer with cryptographically secure random bytes.
+    pub entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+}
+
+impl Ambient {
+    /// Takes both from a runtime.
+    #[must_use]
+    pub fn of(runtime: &Arc<dyn Runtime>) -> Self {
+        let (clock, entropy) = (Arc::clone(runtime), Arc::clone(runtime));
+        Self {
+            clock: Arc::new(move || clock.unix_time()),
+            entropy: Arc::new(move |out| entropy.entropy(out)),
+        }
+    }
+}
+
+impl fmt::Debug for Ambient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ambient")
+    }
+}
+
+/// A client: cheap to clone; the last clone ends it.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Arc<ClientOptions>,
+    /// `None` while the hosts of a `mongodb+srv` string are not resolved.
+    settings: Option<Settings>,
+    ambient: Ambient,
+    object_ids: ObjectIdGenerator,
+    source: RuntimeSource,
+    shared: OnceLock<Arc<Shared>>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("hosts", &self.inner.options.hosts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Creates a client. It starts at once where `source` finds a runtime (unless the option
+    /// `connect` is false), otherwise at its first operation.
+    ///
+    /// # Errors
+    ///
+    /// Invalid options and unreadable files; never an unreachable server.
+    pub fn new(options: ClientOptions, source: RuntimeSource, ambient: Ambient) -> Result<Self> {
+        let unresolved = options.srv_host.is_some() && options.hosts.is_empty();
+        let settings = if unresolved {
+            None
+        } else {
+            Some(Settings::new(&options, Arc::clone(&ambient.clock))?)
+        };
+        let connect = options.connect.unwrap_or(true);
+        let inner = Inner {
+            options: Arc::new(options),
+            settings,
+            object_ids: ObjectIdGenerator::new(&mut |out: &mut [u8]| (ambient.entropy)(out)),
+            ambient,
+            source,
+            shared: OnceLock::new(),
+        };
+        let this = Self {
+            inner: Arc::new(inner),
+        };
+        if connect
+            && let Some(settings) = &this.inner.settings
+            && let Some(runtime) = (this.inner.source)()
+        {
+            this.start(runtime, Arc::clone(&this.inner.options), settings.clone());
+        }
+        Ok(this)
+    }
+
+    /// The options that the client was created with.
+    #[must_use]
+    pub fn options(&self) -> &ClientOptions {
+        &self.inner.options
+    }
+
+    fn start(
+        &self,
+        runtime: Arc<dyn Runtime>,
+        options: Arc<ClientOptions>,
+        settings: Settings,
+    ) -> &Arc<Shared> {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        self.inner.shared.get_or_init(|| {
+            let id = TopologyId(IDS.fetch_add(1, Ordering::Relaxed));
+            Shared::start(runtime, options, settings, id)
+        })
+    }
+
+    /// Starts the client if it has not started: finds its runtime and resolves a `mongodb+srv`
+    /// host.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](mongo_client_core::error::ErrorKind::InvalidArgument)
+    /// outside every supported runtime, and whatever is wrong with the DNS records.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped start is begun anew by the next operation.
+    pub async fn ready(&self) -> Result<()> {
+        self.shared().await.map(drop)
+    }
+
+    async fn shared(&self) -> Result<&Arc<Shared>> {
+        if let Some(shared) = self.inner.shared.get() {
+            return Ok(shared);
+        }
+        let runtime = (self.inner.source)().ok_or_else(|| {
+            Error::invalid_argument(
+                "no async runtime: call from inside one that a feature of this crate supports, or \
+                 give the client one through its builder",
+            )
+        })?;
+        let inner = &self.inner;
+        if let Some(settings) = &inner.settings {
+            return Ok(self.start(runtime, Arc::clone(&inner.options), settings.clone()));
+        }
+        let options = crate::srv::resolve(&runtime, &inner.options).await?;
+        let settings = Settings::new(&options, Arc::clone(&inner.ambient.clock))?;
+        Ok(self.start(runtime, Arc::new(options), settings))
+    }
+
+    /// Executes a command: selection, lease, exchange, retries.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the server, the network or the topology has against it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives every resource back; whether a write that was sent is applied is
+    /// unknown.
+    pub async fn execute(&self, spec: CommandSpec, session: SessionArg<'_>) -> Result<Executed> {
+        exec::execute(self.shared().await?, spec, session, None).await
+    }
+
+    /// Sends `killCursors` in the background: best effort, never blocks, never fails.
+    pub fn kill_cursor(&self, spec: CommandSpec, session: Option<ImplicitSession>) {
+        let Some(shared) = self.inner.shared.get().filter(|s| !s.is_closed()) else {
+            return;
+        };
+        let Target::Server(server) = spec.target else {
+            return;
+        };
+        let snapshot = shared.views.load();
+        let Some(server) = snapshot.servers.get(&server) else {
+            return;
+        };
+        let shared = Arc::clone(shared);
+        let task = Box::pin(async move {
+            let mut session = session;
+            let deadline = Some(shared.runtime.now() + END_SESSIONS_LIMIT);
+            // Best effort: the server times the cursor out by itself.
+            let _ = exec::execute(&shared, spec, SessionArg::Keep(&mut session), deadline).await;
+        });
+        let _ = server.push_chore(Chore::Run(task));
+    }
+
+    /// Starts an explicit session.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](mongo_client_core::error::ErrorKind::InvalidArgument) for
+    /// options that exclude each other.
+    pub async fn start_session(&self, options: SessionOptions) -> Result<Session> {
+        let shared = self.shared().await?;
+        shared.check_open()?;
+        Session::new(shared, options)
+    }
+
+    /// A new document id.
+    #[must_use]
+    pub fn next_object_id(&self) -> ObjectId {
+        self.inner.object_ids.generate((self.inner.ambient.clock)())
+    }
+
+    /// What is known of the deployment at this moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::ready`].
+    pub async fn topology(&self) -> Result<Arc<TopologyDescription>> {
+        Ok(Arc::clone(
+            &self.shared().await?.views.load().view.description,
+        ))
+    }
+
+    /// Ends the client for all its handles: sessions are ended at the server (best effort, at
+    /// most 2 s), monitors and pools are closed. Operations that follow fail with `Shutdown`.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, the client is closed by the last handle instead.
+    pub async fn shutdown(&self) {
+        if let Some(shared) = self.inner.shared.get() {
+            end_sessions(shared).await;
+            shared.close();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.get().filter(|s| !s.is_closed()) else {
+            return;
+        };
+        let sessions = shared.sessions.with("any", |pool| !pool.is_empty());
+        if sessions {
+            let task = Arc::clone(shared);
+            let spawned = shared.runtime.spawn(Box::pin(async move {
+                end_sessions(&task).await;
+                task.close();
+            }));
+            if spawned.is_ok() {
+                return;
+            }
+        }
+        shared.close();
+    }
+}
+
+/// Tells the servers which sessions have ended; errors are ignored (sessions: "endSessions").
+async fn end_sessions(shared: &Arc<Shared>) {
+    let ids = shared.sessions.with(
+        "end",
+        mongo_client_core::session::ServerSessionPool::drain_ids,
+    );
+    let deadline: Instant = shared.runtime.now() + END_SESSIONS_LIMIT;
+    for batch in ids {
+        let spec = end_sessions_command(&batch);
+        let sent = exec::execute(shared, spec, SessionArg::Implicit, Some(deadline)).await;
+        if sent.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Checking a connection out, holding it, and giving it back: also when the future is dropped.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use mongo_client_core::{
+    conn::{Abandoned, Health},
+    error::{Error, Result},
+    event::cmap::ConnectionClosedReason,
+    id::{ExchangeId, Generation, Ticket},
+    net::ServerAddress,
+    pool::{CancelReason, Checkout, Lease as PoolLease, LeaseToken},
+    time::Instant,
+};
+
+use crate::{
+    link::Link,
+    runtime::{Runtime, Timer},
+    server::{Chore, Server, WaitSlot},
+};
+
+/// A checked-out connection: exclusive access without a lock.
+///
+/// Dropped while idle it is checked in; dropped with a request under way it is drained or closed
+/// (docs/ARCHITECTURE.md, "Cancellation").
+pub(crate) struct Lease {
+    server: Arc<Server>,
+    runtime: Arc<dyn Runtime>,
+    token: LeaseToken,
+    link: Option<Box<Link>>,
+    running: Option<ExchangeId>,
+}
+
+impl Lease {
+    fn new(server: Arc<Server>, runtime: Arc<dyn Runtime>, lease: PoolLease<Box<Link>>) -> Self {
+        Self {
+            server,
+            runtime,
+            token: lease.token,
+            link: Some(lease.conn),
+            running: None,
+        }
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        self.token.generation
+    }
+
+    pub(crate) fn link(&mut self) -> &mut Link {
+        self.link.as_mut().expect("the link is taken by drop only")
+    }
+
+    /// Notes that a request is under way, so that a drop knows what to abandon.
+    pub(crate) fn set_running(&mut self, exchange: Option<ExchangeId>) {
+        self.running = exchange;
+    }
+
+    pub(crate) fn address(&self) -> &ServerAddress {
+        &self.server.address
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(mut link) = self.link.take() else {
+            return;
+        };
+        let now = self.runtime.now();
+        let abandoned = match self.running {
+            Some(exchange) if link.health() != Health::Idle => link.abandon(exchange),
+            _ => Abandoned::Reusable,
+        };
+        let server = &self.server;
+        let token = self.token;
+        let close = |link: Box<Link>| {
+            let why = Some(ConnectionClosedReason::Dropped);
+            server.with_pool("dropped", |c| c.pool.checkin(token, link, false, why, now));
+        };
+        match abandoned {
+            Abandoned::Reusable => server.checkin(token, link, now),
+            Abandoned::Close => close(link),
+            Abandoned::Drain { .. } => {
+                server.with_pool("drain", |cell| cell.pool.drain(token, now));
+                if let Err(Chore::Drain { link, .. }) =
+                    server.push_chore(Chore::Drain { token, link })
+                {
+                    close(link);
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a connection of a server's pool.
+///
+/// # Cancel safety
+///
+/// Dropping it leaves the queue; a connection that was granted meanwhile goes straight back to the
+/// pool and to the next in the queue.
+pub(crate) struct CheckoutFuture {
+    server: Arc<Server>,
+    runtime: Arc<dyn Runtime>,
+    deadline: Option<Instant>,
+    state: State,
+}
+
+enum State {
+    Start,
+    Waiting {
+        ticket: Ticket,
+        timer: Option<Box<dyn Timer>>,
+    },
+    Done,
+}
+
+impl CheckoutFuture {
+    pub(crate) fn new(
+        server: Arc<Server>,
+        runtime: Arc<dyn Runtime>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            server,
+            runtime,
+            deadline,
+            state: State::Start,
+        }
+    }
+
+    fn start(&mut self) -> Option<Result<Lease>> {
+        let now = self.runtime.now();
+        let checkout = self.server.with_pool("checkout", |cell| {
+            let checkout = cell.pool.checkout(now);
+            if let Checkout::Wait(ticket) = &checkout {
+                cell.waits.entry(*ticket).or_insert(WaitSlot::Waiting(None));
+            }
+            checkout
+        });
+        match checkout {
+            Checkout::Ready(lease) => Some(Ok(self.lease(lease))),
+            Checkout::Refused(error) => Some(Err(error.into_error(&self.server.address))),
+            Checkout::Wait(ticket) => {
+                let timer = self.deadline.map(|deadline| {
+                    let mut timer = self.runtime.timer();
+                    timer.reset(deadline);
+                    timer
+                });
+                self.state = State::Waiting { ticket, timer };
+                None
+            }
+        }
+    }
+
+    fn lease(&self, lease: PoolLease<Box<Link>>) -> Lease {
+        Lease::new(Arc::clone(&self.server), Arc::clone(&self.runtime), lease)
+    }
+
+    /// Takes the ticket's result, or keeps the waker.
+    fn look(&self, ticket: Ticket, cx: &Context<'_>) -> Option<Result<Lease>> {
+        let settled = self
+            .server
+            .pool
+            .with("look", |cell| match cell.waits.get_mut(&ticket) {
+                Some(WaitSlot::Waiting(waker)) => {
+                    if waker.as_ref().is_none_or(|w| !w.will_wake(cx.waker())) {
+                        *waker = Some(cx.waker().clone());
+                    }
+                    None
+                }
+                Some(WaitSlot::Settled(_)) => cell.waits.remove(&ticket),
+                None => Some(WaitSlot::Settled(Err(Error::internal(
+                    "a ticket has no wait slot",
+                )))),
+            });
+        match settled? {
+            WaitSlot::Settled(result) => Some(result.map(|lease| self.lease(lease))),
+            WaitSlot::Waiting(_) => None,
+        }
+    }
+
+    /// Leaves the queue. A lease that was granted meanwhile is handed to the caller.
+    fn leave(&self, ticket: Ticket) -> Option<PoolLease<Box<Link>>> {
+        let now = self.runtime.now();
+        self.server
+            .with_pool("leave", |cell| match cell.waits.remove(&ticket) {
+                Some(WaitSlot::Settled(result)) => result.ok(),
+                _ => {
+                    cell.pool.cancel(ticket, CancelReason::Dropped, now);
+                    None
+                }
+            })
+    }
+}
+
+impl Future for CheckoutFuture {
+    type Output = Result<Lease>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let State::Start = this.state
+            && let Some(result) = this.start()
+        {
+            this.state = State::Done;
+            return Poll::Ready(result);
+        }
+        let State::Waiting { ticket, timer } = &mut this.state else {
+            return Poll::Pending;
+        };
+        let ticket = *ticket;
+        if timer.as_mut().is_some_and(|t| t.poll(cx).is_ready()) {
+            *timer = None;
+            let now = this.runtime.now();
+            // Settles the ticket with its error, unless it has settled already.
+            this.server.with_pool("timeout", |cell| {
+                cell.pool.cancel(ticket, CancelReason::Timeout, now);
+            });
+        }
+        match this.look(ticket, cx) {
+            Some(result) => {
+                this.state = State::Done;
+                Poll::Ready(result)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for CheckoutFuture {
+    fn drop(&mut self) {
+        if let State::Waiting { ticket, .. } = self.state
+            && let Some(lease) = self.leave(ticket)
+        {
+            drop(self.lease(lease));
+        }
+    }
+}

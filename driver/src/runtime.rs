@@ -1,0 +1,123 @@
+//! What the driver needs from an async runtime: clock, entropy, tasks, timers, sockets.
+//!
+//! The traits are object safe: a client carries an `Arc<dyn Runtime>` and has no type parameter.
+//! An adapter dials one address, exchanges datagrams and keeps time; happy eyeballs, TLS and name
+//! server retries live above it. Adapters take no decisions.
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use mongo_client_core::time::{Instant, UnixMillis};
+
+/// A boxed future that can move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A boxed byte stream.
+pub type BoxStream = Box<dyn Stream>;
+/// A boxed datagram socket.
+pub type BoxDatagram = Box<dyn Datagram>;
+/// A piece of pure computation that is long enough to keep off the reactor.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// A byte stream: any futures-io stream is one.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A reusable timer, one per link; armed only while a deadline exists.
+pub trait Timer: Send {
+    /// Moves the deadline.
+    fn reset(&mut self, deadline: Instant);
+
+    /// Ready once the deadline has passed; otherwise the waker is kept.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// A datagram socket that is connected to one peer.
+pub trait Datagram: Send {
+    /// Sends one datagram.
+    fn poll_send(&mut self, cx: &mut Context<'_>, datagram: &[u8]) -> Poll<io::Result<()>>;
+
+    /// Receives one datagram.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>>;
+}
+
+/// One address to dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DialTarget {
+    /// A TCP address. TCP_NODELAY is always set.
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// Whether keep-alive is on (idle 120 s, interval 10 s, 9 probes at the most).
+        keep_alive: bool,
+    },
+    /// A unix domain socket.
+    Unix(PathBuf),
+}
+
+/// The runtime is gone: a task could not be spawned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuntimeGone;
+
+impl fmt::Display for RuntimeGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the async runtime of the client has been shut down")
+    }
+}
+
+impl std::error::Error for RuntimeGone {}
+
+/// An async runtime.
+///
+/// Nothing here may panic when the runtime has been shut down: `spawn` answers [`RuntimeGone`], the
+/// futures answer an [`io::Error`].
+pub trait Runtime: Send + Sync + 'static {
+    /// A short name for messages: `tokio`, `smol`, ...
+    fn name(&self) -> &'static str;
+
+    /// The monotonic clock.
+    fn now(&self) -> Instant;
+
+    /// The wall clock.
+    fn unix_time(&self) -> UnixMillis;
+
+    /// Fills `out` with cryptographically secure random bytes.
+    fn entropy(&self, out: &mut [u8]);
+
+    /// Runs a task in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeGone`] when the runtime has been shut down; the task is dropped.
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> Result<(), RuntimeGone>;
+
+    /// Runs a computation off the reactor; ready when it has run. A dropped job counts as run.
+    fn offload(&self, job: Job) -> BoxFuture<'static, ()>;
+
+    /// A new timer, not armed.
+    fn timer(&self) -> Box<dyn Timer>;
+
+    /// Resolves a host name through the system's resolver.
+    fn lookup(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+
+    /// Opens a stream to one address.
+    fn connect(&self, target: DialTarget) -> BoxFuture<'static, io::Result<BoxStream>>;
+
+    /// Opens a datagram socket to one peer.
+    fn datagram(&self, peer: SocketAddr) -> BoxFuture<'static, io::Result<BoxDatagram>>;
+}
+
+impl fmt::Debug for dyn Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,259 @@
+//! What all handles of a client share once it has started: the topology and its servers.
+//!
+//! This is the control plane: facts go into the topology machine under its lock, and its actions
+//! are carried out here. Order of locks: topology → pool → event queue; everything that wakes,
+//! drops, spawns or calls back happens after unlocking.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use mongo_client_core::{
+    conn::ConnectionConfig,
+    error::{Error, ErrorKind, Result},
+    id::{OperationId, ServerId, TopologyId},
+    net::ServerAddress,
+    options::ClientOptions,
+    rng::Rng,
+    session::ServerSessionPool,
+    time::Instant,
+    topology::{AppError, CheckOutcome, Topology, TopologyAction, TopologyConfig},
+};
+
+use crate::{
+    cluster_time::ClusterTimeCell,
+    guarded::Guarded,
+    outbox::{AnyEvent, Outbox},
+    runtime::Runtime,
+    server::{CANCEL, CHECK, Effects, STOP, Server},
+    settings::Settings,
+    tasks,
+    view_cell::{Snapshot, ViewCell},
+};
+
+/// A started client.
+pub(crate) struct Shared {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) options: Arc<ClientOptions>,
+    pub(crate) settings: Settings,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) views: ViewCell,
+    pub(crate) sessions: Guarded<ServerSessionPool>,
+    pub(crate) cluster_time: ClusterTimeCell,
+    pub(crate) rng: Guarded<Rng>,
+    control: Guarded<Control>,
+    operations: AtomicI64,
+    closed: AtomicBool,
+}
+
+/// The topology machine and the servers that it knows.
+struct Control {
+    topology: Topology,
+    servers: BTreeMap<ServerId, Arc<Server>>,
+}
+
+/// What is left to do once the topology's lock is free.
+#[derive(Default)]
+struct Aftermath {
+    pools: Vec<(Arc<Server>, Effects)>,
+    added: Vec<Arc<Server>>,
+    signals: Vec<(Arc<Server>, u32)>,
+    published: bool,
+    resolve_srv: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("view", &self.views.load().view)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Starts a client on a runtime: servers are added and their monitors begin.
+    pub(crate) fn start(
+        runtime: Arc<dyn Runtime>,
+        options: Arc<ClientOptions>,
+        settings: Settings,
+        id: TopologyId,
+    ) -> Arc<Self> {
+        let now = runtime.now();
+        let mut seed = [0; 8];
+        runtime.entropy(&mut seed);
+        let seed = u64::from_le_bytes(seed);
+        let config = TopologyConfig {
+            id,
+            rng_seed: seed,
+            ..settings.topology.clone()
+        };
+        let topology = Topology::new(config, now);
+        let snapshot = Snapshot {
+            view: topology.view(),
+            servers: BTreeMap::new(),
+        };
+        let shared = Arc::new(Self {
+            outbox: Arc::new(Outbox::new(&options)),
+            views: ViewCell::new(snapshot),
+            sessions: Guarded::new(ServerSessionPool::default()),
+            cluster_time: ClusterTimeCell::default(),
+            rng: Guarded::new(Rng::from_seed(seed ^ 0x5eed)),
+            control: Guarded::new(Control {
+                topology,
+                servers: BTreeMap::new(),
+            }),
+            operations: AtomicI64::new(0),
+            closed: AtomicBool::new(false),
+            runtime,
+            options,
+            settings,
+        });
+        shared.with_topology("start", |_, _| {});
+        if shared.settings.topology.srv.is_some() {
+            tasks::spawn(&shared, tasks::srv_polling(Arc::downgrade(&shared)));
+        }
+        shared
+    }
+
+    /// Runs a section on the topology and then carries out its actions.
+    pub(crate) fn with_topology<R>(
+        self: &Arc<Self>,
+        purpose: &'static str,
+        section: impl FnOnce(&mut Topology, Instant) -> R,
+    ) -> R {
+        let now = self.runtime.now();
+        let (out, aftermath) = self.control.with(purpose, |control| {
+            let out = section(&mut control.topology, now);
+            (out, self.drain(control, now))
+        });
+        self.finish(aftermath);
+        out
+    }
+
+    /// Takes the topology's actions, in order; runs under its lock.
+    fn drain(self: &Arc<Self>, control: &mut Control, now: Instant) -> Aftermath {
+        let mut after = Aftermath::default();
+        let Control { topology, servers } = control;
+        while let Some(action) = topology.poll_action() {
+            match action {
+                TopologyAction::AddServer { id, address } => {
+                    let server = Arc::new(self.new_server(id, address, now));
+                    servers.insert(id, Arc::clone(&server));
+                    after.added.push(server);
+                }
+                TopologyAction::RemoveServer { id } => {
+                    if let Some(server) = servers.remove(&id) {
+                        after.pools.push((Arc::clone(&server), server.close(now)));
+                        after.signals.push((server, STOP));
+                    }
+                }
+                TopologyAction::Pool { id, directive } => {
+                    if let Some(server) = servers.get(&id) {
+                        let effects = server.apply(directive, now);
+                        after.pools.push((Arc::clone(server), effects));
+                    }
+                }
+                TopologyAction::CheckNow { id } => {
+                    after
+                        .signals
+                        .extend(servers.get(&id).map(|s| (Arc::clone(s), CHECK)));
+                }
+                TopologyAction::CancelCheck { id } => {
+                    after
+                        .signals
+                        .extend(servers.get(&id).map(|s| (Arc::clone(s), CANCEL)));
+                }
+                TopologyAction::Publish(view) => {
+                    self.views.store(Arc::new(Snapshot {
+                        view,
+                        servers: servers.clone(),
+                    }));
+                    after.published = true;
+                }
+                TopologyAction::ResolveSrv => after.resolve_srv = true,
+                TopologyAction::Event(event) => self.outbox.push(AnyEvent::Sdam(event)),
+            }
+        }
+        after
+    }
+
+    fn finish(self: &Arc<Self>, after: Aftermath) {
+        for server in after.added {
+            tasks::start_server(self, &server);
+        }
+        for (server, effects) in after.pools {
+            server.finish(effects);
+        }
+        for (server, bits) in after.signals {
+            server.monitor_signal.raise(bits);
+            if bits == STOP {
+                server.probe_signal.raise(STOP);
+                server.chore_signal.raise(STOP);
+            }
+        }
+        if after.published {
+            self.views.wake_all();
+        }
+        if after.resolve_srv {
+            tasks::spawn(self, tasks::resolve_srv(Arc::downgrade(self)));
+        }
+        self.outbox.flush();
+    }
+
+    fn new_server(self: &Arc<Self>, id: ServerId, address: ServerAddress, now: Instant) -> Server {
+        let mut pool = self.settings.pool.clone();
+        pool.address = address.clone();
+        pool.events = self.outbox.wants_cmap();
+        let config = ConnectionConfig {
+            address: address.clone(),
+            ..self.settings.connection.clone()
+        };
+        Server::new(self, id, address, pool, config, now)
+    }
+
+    /// A check of a server has ended.
+    pub(crate) fn handle_check(self: &Arc<Self>, server: ServerId, outcome: CheckOutcome) {
+        self.with_topology("check", |t, now| t.handle_check(server, outcome, now));
+    }
+
+    /// An application's connection failed, or a command failed in a way that tells of the server.
+    pub(crate) fn handle_app_error(self: &Arc<Self>, server: ServerId, error: &AppError) {
+        self.with_topology("application error", |t, now| {
+            t.handle_app_error(server, error, now);
+        });
+    }
+
+    /// A selection finds no server: check all of them soon.
+    pub(crate) fn request_check(self: &Arc<Self>) {
+        self.with_topology("request check", |t, now| t.request_check(now));
+    }
+
+    /// Whether the client was shut down.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Ends monitors and pools; operations that follow fail with `Shutdown`.
+    pub(crate) fn close(self: &Arc<Self>) {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            self.with_topology("close", |t, now| t.close(now));
+        }
+    }
+
+    /// The error of operations on a client that was shut down.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_closed() {
+            Err(Error::new(ErrorKind::Shutdown))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn next_operation(&self) -> OperationId {
+        OperationId(self.operations.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}

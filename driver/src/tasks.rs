@@ -1,0 +1,431 @@
+//! The background tasks of a client: opening connections, pools' chores, monitors, SRV polling.
+//!
+//! Every task belongs to a server or to the client, ends when its owner's signal says so, and
+//! holds the client weakly wherever it waits.
+
+use std::{
+    future::{Future, poll_fn},
+    sync::{Arc, Weak},
+    task::Poll,
+    time::Duration,
+};
+
+use mongo_client_core::{
+    conn::{ConnError, Phase, Purpose},
+    error::Error,
+    event::cmap::ConnectionClosedReason,
+    id::{ConnId, Generation},
+    monitor::{Monitor, MonitorAction, MonitorConfig, MonitorWant, RttAction, RttProbe, RttWant},
+    time::Instant,
+    topology::{AppError, ErrorPhase},
+};
+
+use crate::{
+    link::{Link, Opened},
+    outbox::AnyEvent,
+    runtime::Runtime,
+    server::{CANCEL, CHECK, CHORE, Chore, STOP, Server},
+    shared::Shared,
+    signal::Signal,
+    wait::{Either, race, sleep_until},
+};
+
+/// Spawns a task of the client. A runtime that is gone drops it: nothing runs there any more.
+pub(crate) fn spawn(shared: &Shared, task: impl Future<Output = ()> + Send + 'static) {
+    let _ = shared.runtime.spawn(Box::pin(task));
+}
+
+/// Starts the tasks of a new server.
+pub(crate) fn start_server(shared: &Arc<Shared>, server: &Arc<Server>) {
+    spawn(
+        shared,
+        chores(Arc::clone(server), Arc::clone(&shared.runtime)),
+    );
+    if shared.settings.topology.load_balanced {
+        return;
+    }
+    spawn(
+        shared,
+        monitor(Arc::clone(server), Arc::clone(&shared.runtime)),
+    );
+}
+
+/// Opens one connection for a pool (CMAP: "Establishing a Connection").
+pub(crate) async fn open(
+    server: Arc<Server>,
+    id: ConnId,
+    generation: Generation,
+    signal: Arc<Signal>,
+) {
+    let Some((runtime, keep_alive)) = server
+        .shared
+        .upgrade()
+        .map(|s| (Arc::clone(&s.runtime), s.settings.keep_alive))
+    else {
+        return;
+    };
+    let result = Link::open(
+        &runtime,
+        &server.config,
+        keep_alive,
+        id,
+        Purpose::Application,
+        signal,
+    )
+    .await;
+    let now = runtime.now();
+    match result {
+        Ok(Opened { link, hello, .. }) => {
+            let service_id = hello.service_id;
+            server.with_pool("opened", |cell| cell.pool.opened(id, link, service_id, now));
+        }
+        Err(error) => {
+            // CMAP: the pool is cleared before the connection is reported closed.
+            if let Some(shared) = server.shared.upgrade() {
+                let app_error = app_error(&error, generation);
+                shared.handle_app_error(server.id, &app_error);
+            }
+            let error = error.error;
+            server.with_pool("open failed", |cell| cell.pool.open_failed(id, &error, now));
+        }
+    }
+}
+
+/// A pool's background work: idle connections, minPoolSize, drains, killCursors.
+async fn chores(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
+    loop {
+        let now = runtime.now();
+        let next = server.with_pool("maintain", |cell| {
+            cell.pool.handle_timeout(now);
+            cell.pool.poll_timeout().map_or(Instant::MAX, |(at, _)| at)
+        });
+        while let Some(chore) = server
+            .chores
+            .with("pop", std::collections::VecDeque::pop_front)
+        {
+            let task = match chore {
+                Chore::Drain { token, link } => {
+                    let (server, runtime) = (Arc::clone(&server), Arc::clone(&runtime));
+                    Box::pin(async move {
+                        let mut link = link;
+                        let idle = poll_fn(|cx| link.poll_drained(cx)).await;
+                        let now = runtime.now();
+                        let why = (!idle).then_some(ConnectionClosedReason::Dropped);
+                        server.with_pool("drained", |cell| {
+                            cell.pool.checkin(token, link, idle, why, now);
+                        });
+                    })
+                }
+                Chore::Run(task) => task,
+            };
+            if runtime.spawn(task).is_err() {
+                return;
+            }
+        }
+        let signal = Arc::clone(&server.chore_signal);
+        let raised = poll_fn(|cx| match signal.poll_take(cx) {
+            0 => Poll::Pending,
+            bits => Poll::Ready(bits),
+        });
+        match race(
+            raised,
+            sleep_until(&*runtime, next.max(now + MAINTENANCE_MIN)),
+        )
+        .await
+        {
+            Either::First(bits) if bits & STOP != 0 => return,
+            Either::First(bits) => debug_assert!(bits & CHORE != 0, "only known bits are raised"),
+            Either::Second(()) => {}
+        }
+    }
+}
+
+/// The shortest time between two rounds of a pool's maintenance.
+const MAINTENANCE_MIN: Duration = Duration::from_millis(10);
+
+/// Resolves to the raised bits of a signal.
+async fn raised(signal: &Signal) -> u32 {
+    poll_fn(|cx| match signal.poll_take(cx) {
+        0 => Poll::Pending,
+        bits => Poll::Ready(bits),
+    })
+    .await
+}
+
+/// A server's monitor (SDAM: "Server Monitoring").
+async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
+    let Some((config, keep_alive)) = server.shared.upgrade().map(|s| {
+        (
+            s.settings.monitor_config(&server.address),
+            s.settings.keep_alive,
+        )
+    }) else {
+        return;
+    };
+    let mut machine = Monitor::new(config.clone(), runtime.now());
+    let mut link: Option<Box<Link>> = None;
+    let mut probing = false;
+    loop {
+        if !dispatch(&server, &mut machine) {
+            return;
+        }
+        if machine.is_streaming() && !probing {
+            probing = true;
+            let task = probe(Arc::clone(&server), Arc::clone(&runtime), config.clone());
+            if runtime.spawn(Box::pin(task)).is_err() {
+                return;
+            }
+        }
+        let bits = match machine.want() {
+            MonitorWant::Stopped => return,
+            MonitorWant::Close => {
+                link = None;
+                machine.closed(runtime.now());
+                continue;
+            }
+            MonitorWant::Open => {
+                let opening = Link::open(
+                    &runtime,
+                    &server.monitor_config,
+                    keep_alive,
+                    ConnId(0),
+                    Purpose::Monitor,
+                    Arc::default(),
+                );
+                match race(raised(&server.monitor_signal), opening).await {
+                    Either::First(bits) => bits,
+                    Either::Second(Ok(Opened {
+                        link: opened,
+                        hello,
+                        rtt,
+                    })) => {
+                        link = Some(opened);
+                        machine.handle_established(hello, rtt, 0, runtime.now());
+                        continue;
+                    }
+                    Either::Second(Err(error)) => {
+                        machine.handle_failure(error.error, runtime.now());
+                        continue;
+                    }
+                }
+            }
+            MonitorWant::Sleep { until } => {
+                let sleep = sleep_until(&*runtime, until);
+                match race(raised(&server.monitor_signal), sleep).await {
+                    Either::First(bits) => bits,
+                    Either::Second(()) => {
+                        machine.handle_timeout(runtime.now());
+                        continue;
+                    }
+                }
+            }
+            want @ (MonitorWant::Exchange { .. } | MonitorWant::AwaitReply { .. }) => {
+                let Some(link) = link.as_mut() else {
+                    machine.handle_failure(Error::internal("monitor has no link"), runtime.now());
+                    continue;
+                };
+                if let MonitorWant::Exchange { request, deadline } = want
+                    && let Err(error) = link.begin(request, deadline)
+                {
+                    machine.handle_failure(error, runtime.now());
+                    continue;
+                }
+                if let MonitorWant::AwaitReply { deadline } = want {
+                    link.set_deadline(deadline);
+                }
+                match await_reply(&server, &mut machine, link, &*runtime).await {
+                    Some(bits) => bits,
+                    None => continue,
+                }
+            }
+        };
+        if !handle_bits(&mut machine, bits, runtime.now()) {
+            link = None;
+        }
+    }
+}
+
+/// Waits for a reply or a signal that ends the wait; a mere check request does not.
+async fn await_reply(
+    server: &Arc<Server>,
+    machine: &mut Monitor,
+    link: &mut Link,
+    runtime: &dyn Runtime,
+) -> Option<u32> {
+    loop {
+        let reply = poll_fn(|cx| link.poll_reply(cx));
+        match race(raised(&server.monitor_signal), reply).await {
+            // The running check will answer the request.
+            Either::First(CHECK) => machine.request_check(runtime.now()),
+            Either::First(bits) => return Some(bits),
+            Either::Second(Ok((reply, more))) => {
+                machine.handle_reply(reply.document(), more, runtime.now());
+                return None;
+            }
+            Either::Second(Err(error)) => {
+                machine.handle_failure(error.error, runtime.now());
+                return None;
+            }
+        }
+    }
+}
+
+/// Tells a monitor of raised bits; false when its running check was abandoned.
+fn handle_bits(machine: &mut Monitor, bits: u32, now: Instant) -> bool {
+    if bits & STOP != 0 {
+        machine.stop(now);
+    }
+    if bits & CANCEL != 0 {
+        machine.cancel_check(now);
+    }
+    if bits & CHECK != 0 {
+        machine.request_check(now);
+    }
+    bits & (STOP | CANCEL) == 0
+}
+
+/// Hands a monitor's outcomes on; false when the client is gone.
+fn dispatch(server: &Arc<Server>, machine: &mut Monitor) -> bool {
+    let Some(shared) = server.shared.upgrade() else {
+        return false;
+    };
+    while let Some(action) = machine.poll_action() {
+        match action {
+            MonitorAction::Event(event) => shared.outbox.push(AnyEvent::Sdam(event)),
+            MonitorAction::Outcome(outcome) => {
+                shared.outbox.flush();
+                shared.handle_check(server.id, outcome);
+            }
+        }
+    }
+    shared.outbox.flush();
+    true
+}
+
+/// A server's round-trip time probe (server-monitoring.md: "Measuring RTT").
+async fn probe(server: Arc<Server>, runtime: Arc<dyn Runtime>, config: MonitorConfig) {
+    let mut machine = RttProbe::new(config, runtime.now());
+    let mut link: Option<Box<Link>> = None;
+    loop {
+        while let Some(RttAction::Sample(sample)) = machine.poll_action() {
+            let Some(shared) = server.shared.upgrade() else {
+                return;
+            };
+            shared.with_topology("rtt", |t, now| t.handle_rtt(server.id, sample, now));
+        }
+        let bits = match machine.want() {
+            RttWant::Stopped => return,
+            RttWant::Close => {
+                link = None;
+                machine.closed(runtime.now());
+                continue;
+            }
+            RttWant::Open => {
+                let opening = Link::open(
+                    &runtime,
+                    &server.monitor_config,
+                    false,
+                    ConnId(0),
+                    Purpose::RttProbe,
+                    Arc::default(),
+                );
+                match race(raised(&server.probe_signal), opening).await {
+                    Either::First(bits) => bits,
+                    Either::Second(Ok(Opened {
+                        link: opened,
+                        hello,
+                        rtt,
+                    })) => {
+                        link = Some(opened);
+                        machine.handle_established(&hello, rtt, runtime.now());
+                        continue;
+                    }
+                    Either::Second(Err(_)) => {
+                        machine.handle_failure(runtime.now());
+                        continue;
+                    }
+                }
+            }
+            RttWant::Sleep { until } => {
+                let sleep = sleep_until(&*runtime, until);
+                match race(raised(&server.probe_signal), sleep).await {
+                    Either::First(bits) => bits,
+                    Either::Second(()) => {
+                        machine.handle_timeout(runtime.now());
+                        continue;
+                    }
+                }
+            }
+            RttWant::Exchange { request, deadline } => {
+                let begun = match link.as_mut() {
+                    Some(link) => link.begin(request, deadline).is_ok(),
+                    None => false,
+                };
+                let Some(open) = link.as_mut().filter(|_| begun) else {
+                    link = None;
+                    machine.handle_failure(runtime.now());
+                    continue;
+                };
+                let reply = poll_fn(|cx| open.poll_reply(cx));
+                match race(raised(&server.probe_signal), reply).await {
+                    Either::First(bits) => bits,
+                    Either::Second(Ok((reply, _))) => {
+                        machine.handle_reply(reply.document(), runtime.now());
+                        continue;
+                    }
+                    Either::Second(Err(_)) => {
+                        link = None;
+                        machine.handle_failure(runtime.now());
+                        continue;
+                    }
+                }
+            }
+        };
+        if bits & STOP != 0 {
+            machine.stop(runtime.now());
+        }
+    }
+}
+
+/// What a failed connection means to the topology.
+pub(crate) fn app_error(error: &ConnError, generation: Generation) -> AppError {
+    let phase = match error.phase {
+        Phase::Connect => ErrorPhase::Connect,
+        Phase::Hello => ErrorPhase::Hello,
+        Phase::Auth => ErrorPhase::Auth,
+        Phase::Established => ErrorPhase::Established,
+    };
+    AppError::new(error.error.clone(), phase, generation)
+}
+
+/// Looks SRV records up again when the topology asks (specification: "Polling SRV Records").
+pub(crate) async fn srv_polling(shared: Weak<Shared>) {
+    loop {
+        let Some((runtime, next)) = shared.upgrade().filter(|s| !s.is_closed()).map(|s| {
+            let next = s.with_topology("srv timer", |t, _| t.poll_timeout());
+            (Arc::clone(&s.runtime), next)
+        }) else {
+            return;
+        };
+        let Some((at, _)) = next else { return };
+        sleep_until(&*runtime, at).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        shared.with_topology("srv due", |t, now| t.handle_timeout(now));
+    }
+}
+
+/// Resolves the SRV records once and tells the topology.
+pub(crate) async fn resolve_srv(shared: Weak<Shared>) {
+    let Some((runtime, polling, options)) = shared.upgrade().and_then(|s| {
+        let polling = s.settings.topology.srv.clone()?;
+        Some((Arc::clone(&s.runtime), polling, Arc::clone(&s.options)))
+    }) else {
+        return;
+    };
+    let records = crate::srv::poll(&runtime, &polling, &options).await;
+    if let Some(shared) = shared.upgrade() {
+        shared.with_topology("srv", |t, now| t.handle_srv(records, now));
+    }
+}

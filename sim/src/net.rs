@@ -1,0 +1,278 @@
+//! The scripted network: listeners, byte pipes, and peers that answer.
+
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::executor::{Event, Sim, lock};
+
+/// The other end of a connection: gets the client's bytes, and says what to send back.
+pub trait Peer: Send {
+    /// The client has written bytes; they may be part of a message or several.
+    fn receive(&mut self, bytes: &[u8], out: &mut PeerOutput<'_>);
+}
+
+impl<F: FnMut(&[u8], &mut PeerOutput<'_>) + Send> Peer for F {
+    fn receive(&mut self, bytes: &[u8], out: &mut PeerOutput<'_>) {
+        self(bytes, out);
+    }
+}
+
+/// What a peer does in answer to bytes.
+pub struct PeerOutput<'a> {
+    pub(crate) buffer: &'a mut VecDeque<u8>,
+    pub(crate) sent: Vec<(usize, Duration)>,
+    pub(crate) close: Option<(io::ErrorKind, Duration)>,
+    latency: Duration,
+}
+
+impl PeerOutput<'_> {
+    /// Sends bytes, which arrive together after the listener's latency.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.send_after(bytes, self.latency);
+    }
+
+    /// Sends bytes that arrive together after a delay.
+    pub fn send_after(&mut self, bytes: &[u8], delay: Duration) {
+        self.buffer.extend(bytes);
+        self.sent.push((bytes.len(), delay));
+    }
+
+    /// Closes the connection in order (end of file) after all bytes sent so far.
+    pub fn close(&mut self) {
+        self.close = Some((io::ErrorKind::UnexpectedEof, self.latency));
+    }
+
+    /// Resets the connection after all bytes sent so far.
+    pub fn reset(&mut self) {
+        self.close = Some((io::ErrorKind::ConnectionReset, self.latency));
+    }
+}
+
+/// What a listener does with a dial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Behaviour {
+    /// The connection is made, and its peer answers.
+    #[default]
+    Accept,
+    /// The dial never ends.
+    Hang,
+    /// The dial fails at once.
+    Refuse,
+}
+
+pub(crate) struct Listener {
+    pub(crate) behaviour: Behaviour,
+    pub(crate) latency: Duration,
+    pub(crate) chunk: usize,
+    pub(crate) accept: Arc<dyn Fn(u64) -> Box<dyn Peer> + Send + Sync>,
+    pub(crate) pipes: Vec<SharedPipe>,
+}
+
+impl Sim {
+    /// Listens on an address (`host:port` or a socket path); `accept` makes the peer of the n-th
+    /// connection of the simulation, counted from 1.
+    pub fn listen(
+        &self,
+        address: &str,
+        accept: impl Fn(u64) -> Box<dyn Peer> + Send + Sync + 'static,
+    ) {
+        let listener = Listener {
+            behaviour: Behaviour::Accept,
+            latency: Duration::from_millis(1),
+            chunk: usize::MAX,
+            accept: Arc::new(accept),
+            pipes: Vec::new(),
+        };
+        lock(&self.world)
+            .listeners
+            .insert(address.to_owned(), listener);
+    }
+
+    /// Changes what a listener does with dials.
+    pub fn set_behaviour(&self, address: &str, behaviour: Behaviour) {
+        if let Some(listener) = lock(&self.world).listeners.get_mut(address) {
+            listener.behaviour = behaviour;
+        }
+    }
+
+    /// The most bytes that one read or write of a listener's connections moves.
+    pub fn set_chunk(&self, address: &str, bytes: usize) {
+        if let Some(listener) = lock(&self.world).listeners.get_mut(address) {
+            listener.chunk = bytes;
+        }
+    }
+
+    /// Resets every connection of a listener at once.
+    pub fn reset_all(&self, address: &str) {
+        let pipes = lock(&self.world)
+            .listeners
+            .get_mut(address)
+            .map(|l| std::mem::take(&mut l.pipes))
+            .unwrap_or_default();
+        for pipe in pipes {
+            pipe.close(io::ErrorKind::ConnectionReset);
+        }
+    }
+
+    /// How many connections to a listener the client holds open.
+    #[must_use]
+    pub fn open_connections(&self, address: &str) -> usize {
+        let world = lock(&self.world);
+        world
+            .listeners
+            .get(address)
+            .map_or(0, |l| l.pipes.iter().filter(|p| p.is_open()).count())
+    }
+}
+
+/// The bytes on their way to the client.
+#[derive(Clone)]
+pub(crate) struct SharedPipe(Arc<Mutex<Pipe>>);
+
+struct Pipe {
+    bytes: VecDeque<u8>,
+    /// How many of `bytes` have arrived.
+    arrived: usize,
+    closed: Option<io::ErrorKind>,
+    reader: Option<Waker>,
+    client_open: bool,
+}
+
+impl SharedPipe {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Pipe {
+            bytes: VecDeque::with_capacity(4096),
+            arrived: 0,
+            closed: None,
+            reader: None,
+            client_open: true,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pipe> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_open(&self) -> bool {
+        let pipe = self.lock();
+        pipe.client_open && pipe.closed.is_none()
+    }
+
+    pub(crate) fn deliver(&self, bytes: usize) {
+        let waker = {
+            let mut pipe = self.lock();
+            pipe.arrived += bytes;
+            pipe.reader.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn close(&self, why: io::ErrorKind) {
+        let waker = {
+            let mut pipe = self.lock();
+            pipe.closed = Some(why);
+            pipe.reader.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The client's end of a connection.
+pub(crate) struct SimStream {
+    pub(crate) sim: Sim,
+    pub(crate) pipe: SharedPipe,
+    pub(crate) peer: Box<dyn Peer>,
+    pub(crate) latency: Duration,
+    pub(crate) chunk: usize,
+}
+
+impl Drop for SimStream {
+    fn drop(&mut self) {
+        self.pipe.lock().client_open = false;
+    }
+}
+
+impl AsyncRead for SimStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        lock(&self.sim.world).stats.reads += 1;
+        let mut pipe = self.pipe.lock();
+        let n = pipe.arrived.min(out.len()).min(self.chunk);
+        if n > 0 {
+            for (slot, byte) in out.iter_mut().zip(pipe.bytes.drain(..n)) {
+                *slot = byte;
+            }
+            pipe.arrived -= n;
+            return Poll::Ready(Ok(n));
+        }
+        match pipe.closed {
+            Some(io::ErrorKind::UnexpectedEof) => Poll::Ready(Ok(0)),
+            Some(why) => Poll::Ready(Err(why.into())),
+            None => {
+                pipe.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SimStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        lock(&this.sim.world).stats.writes += 1;
+        let n = bytes.len().min(this.chunk);
+        let mut pipe = this.pipe.lock();
+        if let Some(why) = pipe.closed {
+            return Poll::Ready(Err(why.into()));
+        }
+        let mut out = PeerOutput {
+            buffer: &mut pipe.bytes,
+            sent: Vec::new(),
+            close: None,
+            latency: this.latency,
+        };
+        this.peer.receive(&bytes[..n], &mut out);
+        let (sent, close) = (out.sent, out.close);
+        drop(pipe);
+        let mut world = lock(&this.sim.world);
+        let now = world.now;
+        let mut last = now;
+        for (len, delay) in sent {
+            last = last.max(now + delay);
+            world.at(last, Event::Deliver(this.pipe.clone(), len));
+        }
+        if let Some((why, delay)) = close {
+            let at = last.max(now + delay);
+            world.at(at, Event::Close(this.pipe.clone(), why));
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pipe.lock().client_open = false;
+        Poll::Ready(Ok(()))
+    }
+}

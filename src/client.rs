@@ -1,0 +1,239 @@
+//! The client handle, its builder and its end.
+
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+};
+
+use mongo_client_core::{
+    bson::oid::ObjectId,
+    concern::{ReadConcern, WriteConcern},
+    error::Result,
+    op::CommandSpec,
+    options::ClientOptions,
+    read_preference::SelectionCriteria,
+    topology::TopologyDescription,
+};
+use mongo_client_driver::{Ambient, Handle, runtime::Runtime};
+
+use crate::{default_runtime, session::ClientSession};
+
+pub(crate) use mongo_client_driver::{Executed, ImplicitSession};
+
+/// A client of a MongoDB deployment: a cheap handle to clone and share between tasks.
+///
+/// The first clone starts monitors and pools on its runtime; the last one to be dropped ends them.
+/// Nothing blocks and nothing fails for unreachable servers until an operation needs one.
+#[derive(Clone, Debug)]
+pub struct Client {
+    handle: Handle,
+}
+
+/// Which session an execution uses.
+pub(crate) enum SessionArg<'a> {
+    /// One of its own, returned when the operation ends.
+    Implicit,
+    /// The caller's.
+    Explicit(&'a mut ClientSession),
+    /// One that outlives the operation (cursors): taken from the option, or put there.
+    Keep(&'a mut Option<ImplicitSession>),
+}
+
+impl Client {
+    /// Creates a client from a connection string.
+    ///
+    /// A `mongodb+srv` host is resolved here, so that its errors show here; servers are contacted
+    /// in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) and
+    /// [`ErrorKind::InvalidTlsConfig`](crate::error::ErrorKind::InvalidTlsConfig) that name the
+    /// option; [`ErrorKind::DnsResolve`](crate::error::ErrorKind::DnsResolve).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn with_uri_str(uri: impl AsRef<str>) -> Result<Self> {
+        let client = Self::builder().uri(uri.as_ref())?.build()?;
+        if client.options().srv_host.is_some() {
+            client.handle.ready().await?;
+        }
+        Ok(client)
+    }
+
+    /// Creates a client from options.
+    ///
+    /// Outside every runtime the client starts at its first operation.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) and
+    /// [`ErrorKind::InvalidTlsConfig`](crate::error::ErrorKind::InvalidTlsConfig) that name the
+    /// option.
+    pub fn with_options(options: ClientOptions) -> Result<Self> {
+        Self::builder().options(options).build()
+    }
+
+    /// Starts a builder, which can also set the runtime.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            options: ClientOptions::default(),
+            runtime: None,
+        }
+    }
+
+    /// The options that the client was built with.
+    pub(crate) fn options(&self) -> &ClientOptions {
+        self.handle.options()
+    }
+
+    /// The default read concern.
+    #[must_use]
+    pub fn read_concern(&self) -> Option<&ReadConcern> {
+        self.options().read_concern.as_ref()
+    }
+
+    /// The default write concern.
+    #[must_use]
+    pub fn write_concern(&self) -> Option<&WriteConcern> {
+        self.options().write_concern.as_ref()
+    }
+
+    /// The default selection criteria.
+    #[must_use]
+    pub fn selection_criteria(&self) -> Option<&SelectionCriteria> {
+        self.options().selection_criteria.as_ref()
+    }
+
+    /// What is known of the deployment at this moment.
+    ///
+    /// # Errors
+    ///
+    /// When the client cannot start: outside every runtime, or without DNS records.
+    pub async fn topology_description(&self) -> Result<Arc<TopologyDescription>> {
+        self.handle.topology().await
+    }
+
+    /// Ends the client for all its clones. See [`Shutdown`].
+    #[must_use = "nothing happens until it is awaited"]
+    pub fn shutdown(self) -> Shutdown {
+        Shutdown { client: self }
+    }
+
+    /// The driver's handle.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Executes a command: selection, lease, exchange, retries.
+    pub(crate) async fn execute(
+        &self,
+        spec: CommandSpec,
+        session: SessionArg<'_>,
+    ) -> Result<Executed> {
+        let session = match session {
+            SessionArg::Implicit => mongo_client_driver::SessionArg::Implicit,
+            SessionArg::Explicit(s) => {
+                mongo_client_driver::SessionArg::Explicit(s.driver_session())
+            }
+            SessionArg::Keep(slot) => mongo_client_driver::SessionArg::Keep(slot),
+        };
+        self.handle.execute(spec, session).await
+    }
+
+    /// Sends `killCursors` in the background, best effort; never blocks and never fails.
+    pub(crate) fn kill_cursor(&self, spec: CommandSpec, session: Option<ImplicitSession>) {
+        self.handle.kill_cursor(spec, session);
+    }
+
+    /// A new document id.
+    pub(crate) fn next_object_id(&self) -> ObjectId {
+        self.handle.next_object_id()
+    }
+}
+
+/// Builds a [`Client`] from options or a connection string, on a chosen runtime.
+#[derive(Debug)]
+pub struct ClientBuilder {
+    options: ClientOptions,
+    runtime: Option<Arc<dyn Runtime>>,
+}
+
+impl ClientBuilder {
+    /// Takes options.
+    #[must_use]
+    pub fn options(mut self, options: ClientOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Takes the options of a connection string.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) that names the
+    /// offending part.
+    pub fn uri(mut self, uri: &str) -> Result<Self> {
+        let parsed = ClientOptions::parse_uri(uri)?;
+        for warning in &parsed.warnings {
+            mongo_client_driver::warn(&warning.to_string());
+        }
+        self.options = parsed.options;
+        Ok(self)
+    }
+
+    /// Runs the client on this runtime, wherever its operations are called.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Creates the client. Files that TLS options name are read here.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) and
+    /// [`ErrorKind::InvalidTlsConfig`](crate::error::ErrorKind::InvalidTlsConfig) that name the
+    /// option.
+    pub fn build(self) -> Result<Client> {
+        let handle = match self.runtime {
+            None => Handle::new(
+                self.options,
+                default_runtime::source(),
+                default_runtime::ambient(),
+            )?,
+            Some(runtime) => {
+                let ambient = Ambient::of(&runtime);
+                let source = Arc::new(move || Some(Arc::clone(&runtime)));
+                Handle::new(self.options, source, ambient)?
+            }
+        };
+        Ok(Client { handle })
+    }
+}
+
+/// Ends a client for all its clones: sessions are ended at the server (best effort, at most 2 s),
+/// monitors and pools are closed. Operations that follow fail with
+/// [`ErrorKind::Shutdown`](crate::error::ErrorKind::Shutdown).
+///
+/// # Cancel safety
+///
+/// When dropped before its end, the client ends with its last clone.
+#[must_use = "nothing happens until it is awaited"]
+#[derive(Debug)]
+pub struct Shutdown {
+    client: Client,
+}
+
+impl IntoFuture for Shutdown {
+    type Output = ();
+    type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.client.handle.shutdown().await })
+    }
+}

@@ -1,0 +1,128 @@
+//! Explicit sessions.
+
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+};
+
+use mongo_client_core::{
+    bson::{Document, Timestamp},
+    error::Result,
+    options::SessionOptions,
+    session::ClusterTime,
+};
+use mongo_client_driver::Session;
+
+use crate::client::Client;
+
+/// A session: groups operations, causally consistent by default.
+///
+/// Dropping it returns its server session to the client's pool. A session is used by one operation
+/// at a time, which the exclusive borrow of `session` setters enforces.
+#[derive(Debug)]
+pub struct ClientSession {
+    client: Client,
+    session: Session,
+}
+
+impl ClientSession {
+    /// The client that started the session.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The session's id (`lsid`).
+    #[must_use]
+    pub fn id(&self) -> &Document {
+        self.session.id()
+    }
+
+    /// The highest cluster time that the session has seen.
+    #[must_use]
+    pub fn cluster_time(&self) -> Option<&ClusterTime> {
+        self.session.cluster_time()
+    }
+
+    /// The operation time of the session's last operation.
+    #[must_use]
+    pub fn operation_time(&self) -> Option<Timestamp> {
+        self.session.operation_time()
+    }
+
+    /// Advances the session's cluster time, for causal consistency with another session.
+    pub fn advance_cluster_time(&mut self, to: &ClusterTime) {
+        self.session.advance_cluster_time(to);
+    }
+
+    /// Advances the session's operation time, for causal consistency with another session.
+    pub fn advance_operation_time(&mut self, to: Timestamp) {
+        self.session.advance_operation_time(to);
+    }
+
+    pub(crate) fn driver_session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+impl Client {
+    /// Starts a session.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) for options that
+    /// exclude each other.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub fn start_session(&self) -> StartSession<'_> {
+        StartSession {
+            client: self,
+            options: SessionOptions::default(),
+        }
+    }
+}
+
+/// Starts a session; see [`Client::start_session`].
+#[must_use = "nothing happens until it is awaited"]
+#[derive(Debug)]
+pub struct StartSession<'a> {
+    client: &'a Client,
+    options: SessionOptions,
+}
+
+impl StartSession<'_> {
+    /// Sets all options.
+    pub fn with_options(mut self, options: impl Into<Option<SessionOptions>>) -> Self {
+        self.options = options.into().unwrap_or_default();
+        self
+    }
+
+    /// Whether reads see the session's earlier operations. Default: true, but false for snapshots.
+    pub fn causal_consistency(mut self, value: bool) -> Self {
+        self.options.causal_consistency = Some(value);
+        self
+    }
+
+    /// Whether all reads see one point in time. Default: false.
+    pub fn snapshot(mut self, value: bool) -> Self {
+        self.options.snapshot = Some(value);
+        self
+    }
+}
+
+impl<'a> IntoFuture for StartSession<'a> {
+    type Output = Result<ClientSession>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let session = self.client.handle().start_session(self.options).await?;
+            Ok(ClientSession {
+                client: self.client.clone(),
+                session,
+            })
+        })
+    }
+}
