@@ -30,6 +30,8 @@ mod metadata_tests;
 mod peer;
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "tls"))]
+mod tls_tests;
 
 pub use self::{
     config::ConnectionConfig,

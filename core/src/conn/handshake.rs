@@ -106,10 +106,10 @@ impl Handshake {
             if let Some(user) = sasl_supported_mechs(credential) {
                 command.insert("saslSupportedMechs", user);
             }
-            if let Some((_, Ok(machine))) = self.candidates.first_mut() {
-                if let Some(first) = machine.speculative() {
-                    command.insert("speculativeAuthenticate", first);
-                }
+            if let Some((_, Ok(machine))) = self.candidates.first_mut()
+                && let Some(first) = machine.speculative()
+            {
+                command.insert("speculativeAuthenticate", first);
             }
         }
         request(name, command, "admin", config.server_api.as_ref())

@@ -118,12 +118,10 @@ fn too_long_metadata_shrinks_in_the_order_of_the_specification() {
 
 #[test]
 fn wrapping_libraries_are_appended_once() {
-    let info = |name: &str, version: Option<&str>, platform: Option<&str>| {
-        let mut info = DriverInfo::default();
-        info.name = name.to_owned();
-        info.version = version.map(str::to_owned);
-        info.platform = platform.map(str::to_owned);
-        info
+    let info = |name: &str, version: Option<&str>, platform: Option<&str>| DriverInfo {
+        name: name.to_owned(),
+        version: version.map(str::to_owned),
+        platform: platform.map(str::to_owned),
     };
     let infos = [
         info("library", Some("1.2"), Some("Library Platform")),
