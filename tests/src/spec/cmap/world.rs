@@ -29,7 +29,7 @@ const MAIN: &str = "main";
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The pool refused, which the file may expect.
-    Pool(PoolError),
+    Pool(Box<PoolError>),
     /// The file cannot go on.
     Test(String),
 }
@@ -155,7 +155,7 @@ impl World {
             world.threads.get(name).is_none_or(Thread::is_done)
         })?;
         match self.threads.get_mut(name).and_then(|t| t.error.take()) {
-            Some(error) => Err(Failure::Pool(error)),
+            Some(error) => Err(Failure::Pool(Box::new(error))),
             None => Ok(()),
         }
     }
@@ -191,7 +191,10 @@ impl World {
 
     /// Does what is due.
     fn advance(&mut self) -> Result<(), String> {
-        while let Some((_, id)) = self.openings.pop_front_if(|(at, _)| *at <= self.now) {
+        while let Some((at, id)) = self.openings.front().copied()
+            && at <= self.now
+        {
+            self.openings.pop_front();
             self.pool.opened(id, id, None, self.now);
             self.settle();
         }
