@@ -30,7 +30,8 @@ mod metadata_tests;
 mod peer;
 #[cfg(test)]
 mod tests;
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 mod tls_tests;
 
 pub use self::{

@@ -175,7 +175,8 @@ impl Framer {
         Ok(None)
     }
 
-    /// The announced length of the frame that is being received; 0 between frames.
+    /// How much memory the frame that is being received takes: 0 between frames, its whole length
+    /// once it has an allocation of its own.
     #[must_use]
     pub fn partial_len(&self) -> usize {
         match &self.long {
