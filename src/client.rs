@@ -178,10 +178,8 @@ impl ClientBuilder {
     /// offending part.
     pub fn uri(mut self, uri: &str) -> Result<Self> {
         let parsed = ClientOptions::parse_uri(uri)?;
-        for warning in &parsed.warnings {
-            mongo_client_driver::warn(&warning.to_string());
-        }
         self.options = parsed.options;
+        self.options.warnings = parsed.warnings;
         Ok(self)
     }
 

@@ -14,6 +14,7 @@ use crate::{
     event::{EventHandler, cmap::CmapEvent, command::CommandEvent, sdam::SdamEvent},
     net::ServerAddress,
     read_preference::SelectionCriteria,
+    uri::UriWarning,
 };
 
 /// connectTimeoutMS when not set: 20 seconds.
@@ -123,6 +124,9 @@ pub struct ClientOptions {
     pub write_concern: Option<WriteConcern>,
     /// `uuidRepresentation`: parsed for the helpers that read legacy UUIDs.
     pub uuid_representation: Option<UuidRepresentation>,
+    /// What the connection string has that was ignored or is deprecated; logged when a client is
+    /// built.
+    pub warnings: Vec<UriWarning>,
     /// Whether the client connects in the background before its first operation. Default: true.
     pub connect: Option<bool>,
 }

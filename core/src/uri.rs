@@ -238,6 +238,42 @@ impl ClientOptions {
     }
 }
 
+impl ClientOptions {
+    /// Reads the options of a connection string; awaiting the result gives them.
+    ///
+    /// Nothing is looked up: a `mongodb+srv` host is resolved when the client starts. Warnings are
+    /// kept in [`ClientOptions::warnings`] and logged when a client is built.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse_uri`].
+    #[must_use]
+    pub fn parse(text: impl AsRef<str>) -> ParseConnectionString {
+        ParseConnectionString {
+            options: Self::parse_uri(text.as_ref()).map(|parsed| Self {
+                warnings: parsed.warnings,
+                ..parsed.options
+            }),
+        }
+    }
+}
+
+/// The result of [`ClientOptions::parse`]; await it.
+#[must_use = "the options are had by awaiting it"]
+#[derive(Debug)]
+pub struct ParseConnectionString {
+    options: Result<ClientOptions>,
+}
+
+impl IntoFuture for ParseConnectionString {
+    type Output = Result<ClientOptions>;
+    type IntoFuture = std::future::Ready<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        std::future::ready(self.options)
+    }
+}
+
 type UserInfo = (Option<String>, Option<String>);
 
 fn parse_user_info(info: &str) -> Result<UserInfo> {

@@ -94,6 +94,9 @@ impl Handle {
     ///
     /// Invalid options and unreadable files; never an unreachable server.
     pub fn new(options: ClientOptions, source: RuntimeSource, ambient: Ambient) -> Result<Self> {
+        for warning in &options.warnings {
+            crate::warn(&warning.to_string());
+        }
         let unresolved = options.srv_host.is_some() && options.hosts.is_empty();
         let settings = if unresolved {
             None
