@@ -102,7 +102,6 @@ macro_rules! session_setter {
     (impl [$($generics:tt)*] $target:ty) => {
         impl<$($generics)*> $target {
             /// Runs in a session of the caller's.
-            #[must_use]
             pub fn session(
                 mut self,
                 value: impl Into<&'a mut $crate::session::ClientSession>,

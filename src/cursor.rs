@@ -5,8 +5,6 @@
 
 mod explicit;
 mod implicit;
-#[cfg(test)]
-mod tests;
 
 use mongo_client_core::{
     cursor::{CursorMachine, CursorSpec},

@@ -248,3 +248,157 @@ fn build(
     });
     Ok(spec)
 }
+
+#[cfg(test)]
+mod tests {
+    use bson::{doc, rawdoc};
+    use mongo_client_core::{id::ServerId, wire::Reply};
+
+    use super::*;
+
+    fn documents(count: i32) -> Documents {
+        Documents::encode::<bson::Document>((0..count).map(|n| doc! { "_id": n }), || {
+            panic!("every document has an id")
+        })
+        .unwrap()
+    }
+
+    fn limits(documents_max: usize, batch_bytes_max: usize) -> BatchLimits {
+        BatchLimits {
+            documents_max,
+            document_bytes_max: 20,
+            batch_bytes_max,
+        }
+    }
+
+    fn executed(reply: RawDocumentBuf) -> Executed {
+        Executed {
+            reply: Reply::from_document(reply),
+            server: ServerId(1),
+            address: ServerAddress::default(),
+        }
+    }
+
+    #[test]
+    fn batches_respect_number_and_size() {
+        let documents = documents(5);
+        let len = documents.ends[0];
+        assert_eq!(
+            documents.batches(&limits(2, 1000)).unwrap(),
+            [0..2, 2..4, 4..5]
+        );
+        assert_eq!(
+            documents.batches(&limits(9, 3 * len)).unwrap(),
+            [0..3, 3..5]
+        );
+        assert_eq!(
+            documents.batches(&limits(9, 3 * len - 1)).unwrap(),
+            [0..2, 2..4, 4..5]
+        );
+        assert_eq!(
+            documents.batches(&limits(9, 1)).unwrap().len(),
+            5,
+            "one document always goes"
+        );
+        assert_eq!(documents.batches(&limits(9, 1000)).unwrap(), vec![0..5]);
+        let expected = bson::serialize_to_vec(&doc! { "_id": 4 }).unwrap();
+        assert_eq!(documents.slice(&(4..5)), expected);
+    }
+
+    #[test]
+    fn no_document_and_a_large_document_are_refused() {
+        assert!(documents(0).batches(&BatchLimits::default()).is_err());
+        let large = [doc! { "_id": 1 }, doc! { "_id": 2, "x": "0123456789" }];
+        let large = Documents::encode::<bson::Document>(large, || unreachable!()).unwrap();
+        let error = large.batches(&limits(9, 1000)).unwrap_err();
+        assert!(error.to_string().contains("document 1 has"), "{error}");
+    }
+
+    #[test]
+    fn every_batch_that_was_answered_without_errors_is_a_success() {
+        let mut outcome = Outcome::new(true);
+        assert!(
+            outcome
+                .record(&(0..2), &executed(rawdoc! { "n": 2, "ok": 1 }))
+                .unwrap()
+        );
+        let result = outcome.finish(documents(2).ids).unwrap();
+        assert_eq!(result.inserted_ids.len(), 2);
+        assert_eq!(result.inserted_ids[&1], Bson::Int32(1));
+    }
+
+    fn refused() -> RawDocumentBuf {
+        rawdoc! {
+            "n": 1, "ok": 1, "errorLabels": ["L"],
+            "writeErrors": [{ "index": 1, "code": 11000, "errmsg": "dup" }],
+        }
+    }
+
+    fn failure(outcome: Outcome) -> (InsertManyError, Error) {
+        let error = outcome.finish(documents(6).ids).unwrap_err();
+        match *error.kind.clone() {
+            ErrorKind::InsertMany(e) => (e, error),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn inserted(error: &InsertManyError) -> Vec<usize> {
+        let mut indices: Vec<_> = error.inserted_ids.keys().copied().collect();
+        indices.sort_unstable();
+        indices
+    }
+
+    #[test]
+    fn an_ordered_insert_ends_at_the_first_refused_document() {
+        let mut outcome = Outcome::new(true);
+        assert!(
+            outcome
+                .record(&(0..2), &executed(rawdoc! { "n": 2, "ok": 1 }))
+                .unwrap()
+        );
+        assert!(!outcome.record(&(2..5), &executed(refused())).unwrap());
+        let (failed, error) = failure(outcome);
+        assert_eq!(
+            failed.write_errors.as_ref().unwrap()[0].0,
+            3,
+            "the caller's index"
+        );
+        assert_eq!(inserted(&failed), [0, 1, 2]);
+        assert!(error.is_duplicate_key() && error.contains_label("L"));
+        assert!(error.server_address().is_some() && error.server_response().is_some());
+    }
+
+    #[test]
+    fn an_unordered_insert_goes_on() {
+        let mut outcome = Outcome::new(false);
+        assert!(outcome.record(&(0..3), &executed(refused())).unwrap());
+        assert!(outcome.record(&(3..6), &executed(refused())).unwrap());
+        let (failed, _) = failure(outcome);
+        let indices: Vec<_> = failed
+            .write_errors
+            .iter()
+            .flatten()
+            .map(|(i, _)| *i)
+            .collect();
+        assert_eq!(indices, [1, 4]);
+        assert_eq!(inserted(&failed), [0, 2, 3, 5]);
+    }
+
+    #[test]
+    fn a_write_concern_error_does_not_stop_an_ordered_insert() {
+        let reply = rawdoc! {
+            "n": 3, "ok": 1, "writeConcernError": { "code": 64, "errmsg": "w" },
+        };
+        let mut outcome = Outcome::new(true);
+        assert!(outcome.record(&(0..3), &executed(reply)).unwrap());
+        assert!(
+            outcome
+                .record(&(3..6), &executed(rawdoc! { "n": 3, "ok": 1 }))
+                .unwrap()
+        );
+        let (failed, _) = failure(outcome);
+        assert_eq!(failed.write_concern_error.as_ref().unwrap().code, 64);
+        assert_eq!(failed.write_errors, None);
+        assert_eq!(inserted(&failed).len(), 6);
+    }
+}

@@ -73,3 +73,72 @@ pub(crate) fn name(document: &RawDocument) -> Result<String> {
 pub(crate) fn decode<'a, T: serde::Deserialize<'a>>(document: &'a RawDocument) -> Result<T> {
     Ok(bson::deserialize_from_slice(document.as_bytes())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use bson::{RawDocumentBuf, rawdoc};
+    use mongo_client_core::{id::ServerId, net::ServerAddress, op::parse_update, wire::Reply};
+
+    use super::*;
+
+    fn single(reply: RawDocumentBuf) -> Result<WriteReply> {
+        let executed = Executed {
+            reply: Reply::from_document(reply),
+            server: ServerId(1),
+            address: ServerAddress::default(),
+        };
+        single_write(&executed, parse_update)
+    }
+
+    #[test]
+    fn a_write_error_wins_over_a_write_concern_error() {
+        let error = single(rawdoc! {
+            "n": 0, "ok": 1, "errorLabels": ["A"],
+            "writeErrors": [{ "index": 0, "code": 121, "errmsg": "no", "errInfo": { "d": 1 } }],
+            "writeConcernError": { "code": 64, "errmsg": "w" },
+        })
+        .unwrap_err();
+        assert!(
+            matches!(&*error.kind, ErrorKind::Write(WriteFailure::WriteError(e)) if e.code == 121)
+        );
+        assert!(error.contains_label("A") && error.server_address().is_some());
+        assert!(error.server_response().is_some());
+    }
+
+    #[test]
+    fn a_write_concern_error_alone_is_the_error() {
+        let reply = rawdoc! { "n": 1, "ok": 1, "writeConcernError": { "code": 64, "errmsg": "w" } };
+        let error = single(reply).unwrap_err();
+        assert_eq!(error.code(), Some(64));
+    }
+
+    #[test]
+    fn a_reply_that_was_never_sent_counts_nothing() {
+        assert_eq!(single(rawdoc! { "ok": 1 }).unwrap(), WriteReply::default());
+    }
+
+    #[test]
+    fn fields_of_the_wrong_kind_are_named() {
+        let reply = rawdoc! { "databases": 1 };
+        let value = field(&reply, "databases").unwrap();
+        assert!(
+            array("databases", value)
+                .unwrap_err()
+                .to_string()
+                .contains("databases")
+        );
+        assert!(
+            document("cursor", value)
+                .unwrap_err()
+                .to_string()
+                .contains("cursor")
+        );
+        assert!(
+            field(&reply, "values")
+                .unwrap_err()
+                .to_string()
+                .contains("values")
+        );
+        assert!(name(&reply).unwrap_err().to_string().contains("name"));
+    }
+}

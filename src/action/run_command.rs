@@ -213,93 +213,21 @@ fn build_cursor(
 /// The static name of a command: those that other parts treat in a special way are all here, and
 /// common ones for good events; others are called `runCommand`.
 fn command_name(name: &str) -> &'static str {
-    const NAMES: &[&str] = &[
-        "abortTransaction",
-        "aggregate",
-        "authenticate",
-        "buildInfo",
-        "bulkWrite",
-        "collMod",
-        "collStats",
-        "commitTransaction",
-        "compact",
-        "configureFailPoint",
-        "connectionStatus",
-        "convertToCapped",
-        "copydb",
-        "copydbgetnonce",
-        "copydbsaslstart",
-        "count",
-        "create",
-        "createIndexes",
-        "createRole",
-        "createUser",
-        "currentOp",
-        "dbStats",
-        "delete",
-        "distinct",
-        "drop",
-        "dropDatabase",
-        "dropIndexes",
-        "dropRole",
-        "dropUser",
-        "endSessions",
-        "enableSharding",
-        "explain",
-        "find",
-        "findAndModify",
-        "fsync",
-        "getLog",
-        "getMore",
-        "getParameter",
-        "getnonce",
-        "grantRolesToUser",
-        "hello",
-        "hostInfo",
-        "insert",
-        "isMaster",
-        "isdbgrid",
-        "ismaster",
-        "killAllSessions",
-        "killCursors",
-        "killOp",
-        "killSessions",
-        "listCollections",
-        "listCommands",
-        "listDatabases",
-        "listIndexes",
-        "logRotate",
-        "mapReduce",
-        "ping",
-        "profile",
-        "refreshSessions",
-        "renameCollection",
-        "replSetFreeze",
-        "replSetGetConfig",
-        "replSetGetStatus",
-        "replSetInitiate",
-        "replSetReconfig",
-        "replSetStepDown",
-        "rolesInfo",
-        "saslContinue",
-        "saslStart",
-        "serverStatus",
-        "setFeatureCompatibilityVersion",
-        "setParameter",
-        "shardCollection",
-        "shutdown",
-        "startSession",
-        "top",
-        "update",
-        "updateRole",
-        "updateUser",
-        "usersInfo",
-        "validate",
-        "whatsmyuri",
-    ];
+    const NAMES: &str = "\
+        abortTransaction aggregate authenticate buildInfo bulkWrite collMod collStats \
+        commitTransaction compact configureFailPoint connectionStatus convertToCapped copydb \
+        copydbgetnonce copydbsaslstart count create createIndexes createRole createUser \
+        currentOp dbStats delete distinct drop dropDatabase dropIndexes dropRole dropUser \
+        endSessions enableSharding explain find findAndModify fsync getLog getMore getParameter \
+        getnonce grantRolesToUser hello hostInfo insert isMaster isdbgrid ismaster \
+        killAllSessions killCursors killOp killSessions listCollections listCommands \
+        listDatabases listIndexes logRotate mapReduce ping profile refreshSessions \
+        renameCollection replSetFreeze replSetGetConfig replSetGetStatus replSetInitiate \
+        replSetReconfig replSetStepDown rolesInfo saslContinue saslStart serverStatus \
+        setFeatureCompatibilityVersion setParameter shardCollection shutdown startSession top \
+        update updateRole updateUser usersInfo validate whatsmyuri";
     NAMES
-        .iter()
-        .copied()
+        .split(' ')
         .find(|known| *known == name)
         .unwrap_or("runCommand")
 }

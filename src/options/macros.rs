@@ -35,7 +35,6 @@ macro_rules! option_struct {
                         )*
 
                         /// Sets all options at once, in place of those that were set before.
-                        #[must_use]
                         pub fn with_options(mut self, options: impl Into<Option<$name>>) -> Self {
                             self.options = options.into().map(Box::new);
                             self
@@ -97,7 +96,6 @@ macro_rules! option_type {
 macro_rules! option_setter {
     ($(#[$doc:meta])* $field:ident value $ty:ty) => {
         $(#[$doc])*
-        #[must_use]
         pub fn $field(mut self, value: $ty) -> Self {
             self.options.get_or_insert_default().$field = Some(value);
             self
@@ -105,7 +103,6 @@ macro_rules! option_setter {
     };
     ($(#[$doc:meta])* $field:ident into $ty:ty) => {
         $(#[$doc])*
-        #[must_use]
         pub fn $field(mut self, value: impl Into<$ty>) -> Self {
             self.options.get_or_insert_default().$field = Some(value.into());
             self
@@ -113,7 +110,6 @@ macro_rules! option_setter {
     };
     ($(#[$doc:meta])* $field:ident iter $ty:ty) => {
         $(#[$doc])*
-        #[must_use]
         pub fn $field(mut self, value: impl IntoIterator<Item = $ty>) -> Self {
             self.options.get_or_insert_default().$field = Some(value.into_iter().collect());
             self
