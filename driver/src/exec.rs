@@ -143,16 +143,14 @@ pub(crate) async fn execute(
             Want::Nothing => Progress::Done(Err(Error::internal("operation wants nothing"))),
         };
         if let Progress::Done(result) = progress {
-            let server = run.server.as_ref().map(|count| Arc::clone(&count.0));
-            return match (result, server) {
-                (Ok(reply), Some(server)) => Ok(Executed {
-                    reply,
-                    server: server.id,
-                    address: server.address.clone(),
-                }),
-                (Ok(_), None) => Err(Error::internal("a reply without a server")),
-                (Err(error), _) => Err(error),
-            };
+            let reply = result?;
+            let selected = run.operation.take_server();
+            let selected = selected.ok_or_else(|| Error::internal("a reply without a server"))?;
+            return Ok(Executed {
+                reply,
+                server: selected.server,
+                address: selected.address,
+            });
         }
     }
 }

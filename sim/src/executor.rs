@@ -11,7 +11,10 @@ use std::{
 
 use mongo_client_driver::{Instant, core::rng::Rng, runtime::BoxFuture};
 
-use crate::net::{Listener, SharedPipe};
+use crate::{
+    machinery::Machinery,
+    net::{Listener, SharedPipe},
+};
 
 /// More task polls than this without time moving is a busy loop.
 const POLLS_PER_INSTANT_MAX: u64 = 1_000_000;
@@ -73,6 +76,7 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        let _own = Machinery::enter();
         let mut world = lock(&self.world);
         world.stats.wakes += 1;
         if self.id == MAIN {
@@ -187,6 +191,7 @@ impl Sim {
     }
 
     pub(crate) fn spawn_boxed(&self, task: BoxFuture<'static, ()>) {
+        let _own = Machinery::enter();
         let mut world = lock(&self.world);
         let id = world.next_task;
         world.next_task += 1;
@@ -196,6 +201,7 @@ impl Sim {
     }
 
     fn waker(&self, id: u64) -> Waker {
+        let _own = Machinery::enter();
         Waker::from(Arc::new(TaskWaker {
             id,
             world: Arc::clone(&self.world),
@@ -220,6 +226,7 @@ impl Sim {
 
     /// Moves time to the next event and lets it happen; false when there is none.
     fn advance(&self) -> bool {
+        let _own = Machinery::enter();
         let event = {
             let mut world = lock(&self.world);
             let Some(Reverse((at, id))) = world.events.pop() else {

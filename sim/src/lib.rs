@@ -15,12 +15,14 @@
 //! ```
 
 mod executor;
+mod machinery;
 mod net;
 mod runtime;
 mod script;
 
 pub use self::{
     executor::{Sim, Stats},
+    machinery::in_machinery,
     net::{Behaviour, Peer, PeerOutput},
     script::{Script, Scripted, hello_reply, request_document},
 };

@@ -11,7 +11,10 @@ use std::{
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::executor::{Event, Sim, lock};
+use crate::{
+    executor::{Event, Sim, lock},
+    machinery::Machinery,
+};
 
 /// The other end of a connection: gets the client's bytes, and says what to send back.
 pub trait Peer: Send {
@@ -210,6 +213,7 @@ impl AsyncRead for SimStream {
         cx: &mut Context<'_>,
         out: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        let _own = Machinery::enter();
         lock(&self.sim.world).stats.reads += 1;
         let mut pipe = self.pipe.lock();
         let n = pipe.arrived.min(out.len()).min(self.chunk);
@@ -231,40 +235,58 @@ impl AsyncRead for SimStream {
     }
 }
 
+impl SimStream {
+    /// Moves at most a chunk of the slices to the peer, and schedules what it answers.
+    fn write(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let _own = Machinery::enter();
+        lock(&self.sim.world).stats.writes += 1;
+        let mut pipe = self.pipe.lock();
+        if let Some(why) = pipe.closed {
+            return Err(why.into());
+        }
+        let mut out = PeerOutput {
+            buffer: &mut pipe.bytes,
+            sent: Vec::new(),
+            close: None,
+            latency: self.latency,
+        };
+        let mut left = self.chunk;
+        for slice in slices {
+            let n = slice.len().min(left);
+            self.peer.receive(&slice[..n], &mut out);
+            left -= n;
+        }
+        let (sent, close) = (out.sent, out.close);
+        drop(pipe);
+        let mut world = lock(&self.sim.world);
+        let mut last = world.now;
+        for (len, delay) in sent {
+            last = last.max(world.now + delay);
+            world.at(last, Event::Deliver(self.pipe.clone(), len));
+        }
+        if let Some((why, delay)) = close {
+            let at = last.max(world.now + delay);
+            world.at(at, Event::Close(self.pipe.clone(), why));
+        }
+        Ok(self.chunk - left)
+    }
+}
+
 impl AsyncWrite for SimStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        lock(&this.sim.world).stats.writes += 1;
-        let n = bytes.len().min(this.chunk);
-        let mut pipe = this.pipe.lock();
-        if let Some(why) = pipe.closed {
-            return Poll::Ready(Err(why.into()));
-        }
-        let mut out = PeerOutput {
-            buffer: &mut pipe.bytes,
-            sent: Vec::new(),
-            close: None,
-            latency: this.latency,
-        };
-        this.peer.receive(&bytes[..n], &mut out);
-        let (sent, close) = (out.sent, out.close);
-        drop(pipe);
-        let mut world = lock(&this.sim.world);
-        let now = world.now;
-        let mut last = now;
-        for (len, delay) in sent {
-            last = last.max(now + delay);
-            world.at(last, Event::Deliver(this.pipe.clone(), len));
-        }
-        if let Some((why, delay)) = close {
-            let at = last.max(now + delay);
-            world.at(at, Event::Close(this.pipe.clone(), why));
-        }
-        Poll::Ready(Ok(n))
+        Poll::Ready(self.write(&[io::IoSlice::new(bytes)]))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.write(slices))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,6 +15,7 @@ use mongo_client_driver::{
 
 use crate::{
     executor::{Event, Sim, lock},
+    machinery::Machinery,
     net::{Behaviour, SharedPipe, SimStream},
 };
 
@@ -167,6 +168,7 @@ struct SimTimer {
 
 impl Timer for SimTimer {
     fn reset(&mut self, deadline: Instant) {
+        let _own = Machinery::enter();
         self.deadline = deadline;
         if let Some(event) = self.event.take() {
             lock(&self.sim.world).cancel(event);
@@ -174,6 +176,7 @@ impl Timer for SimTimer {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _own = Machinery::enter();
         let mut world = lock(&self.sim.world);
         if world.now >= self.deadline {
             return Poll::Ready(());

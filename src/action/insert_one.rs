@@ -25,7 +25,7 @@ impl<T: Send + Sync + Serialize> Collection<T> {
     /// [the module](crate::action) for errors and cancellation.
     pub fn insert_one(&self, doc: impl Borrow<T>) -> InsertOne<'_> {
         let place = self.place();
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(DOCUMENT_CAPACITY);
         let encoded = append_document(&mut bytes, doc.borrow(), || {
             Ok(place.client.next_object_id())
         });
@@ -67,6 +67,8 @@ impl InsertOne<'_> {
 
 action!(impl ['a] InsertOne<'a> => InsertOneResult);
 
+/// What an encoded document starts with: enough for small ones, so that they do not grow it.
+const DOCUMENT_CAPACITY: usize = 512;
 /// The element that is put in front of a document: type, `_id`, NUL and an `ObjectId`.
 const ID_ELEMENT_LEN: usize = 1 + 4 + 12;
 

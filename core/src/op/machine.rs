@@ -123,6 +123,12 @@ impl Operation {
         self.selected.as_ref()
     }
 
+    /// Takes the server of the last attempt out, once the operation is over.
+    #[must_use]
+    pub fn take_server(&mut self) -> Option<Selected> {
+        self.selected.take()
+    }
+
     /// Whether a session would be sent over this connection: only then may an implicit session take
     /// a server session (Sessions: "Sessions and Connections").
     #[must_use]
