@@ -235,6 +235,14 @@ fn tag_sets(values: &mut Values) -> Option<Vec<TagSet>> {
 }
 
 fn proxy(values: &mut Values) -> Result<Option<Socks5Proxy>> {
+    // A second proxy is never meant: which of the two sees the traffic must not be left to chance.
+    for name in ["proxyHost", "proxyPort", "proxyUsername", "proxyPassword"] {
+        if values.all(name).len() > 1 {
+            return Err(Error::invalid_argument(format!(
+                "option {name:?} must not be repeated"
+            )));
+        }
+    }
     let host = values.text("proxyHost");
     // SOCKS5 specification: empty user names and passwords are ignored.
     let username = values.text("proxyUsername");
