@@ -13,7 +13,7 @@ use std::{fmt, time::Duration};
 
 pub use self::{
     resolv_conf::parse_resolv_conf,
-    resolver::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, DnsAction, DnsTimer, Resolver, ResolverConfig},
+    resolver::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, DnsAction, Resolver, ResolverConfig},
 };
 use crate::{
     error::{Error, ErrorKind},

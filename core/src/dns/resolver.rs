@@ -79,16 +79,6 @@ pub enum DnsAction {
     },
 }
 
-/// What a deadline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DnsTimer {
-    /// The answer as a datagram.
-    Datagram,
-    /// Opening the stream and reading the answer from it.
-    Stream,
-}
-
 #[derive(Debug)]
 enum State {
     /// Waiting for a datagram.
@@ -154,19 +144,15 @@ impl Resolver {
         self.actions.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] has to be called, and for what.
+    /// When [`Self::handle_timeout`] has to be called: the asked server has not answered by then.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, DnsTimer)> {
-        match self.state {
-            State::Datagram => Some((self.deadline, DnsTimer::Datagram)),
-            State::Connecting | State::Stream { .. } => Some((self.deadline, DnsTimer::Stream)),
-            State::Done => None,
-        }
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        (!matches!(self.state, State::Done)).then_some(self.deadline)
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.poll_timeout().is_some_and(|(at, _)| now >= at) {
+        if self.poll_timeout().is_some_and(|at| now >= at) {
             self.next_server(DnsFault::TimedOut, now);
         }
     }
