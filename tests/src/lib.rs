@@ -1,4 +1,6 @@
 //! Specification, live and simulated tests of mongo-client, and what they share.
 
 pub mod deploy;
+pub mod fault;
+pub mod live;
 pub mod spec;
