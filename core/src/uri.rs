@@ -247,7 +247,6 @@ impl ClientOptions {
     /// # Errors
     ///
     /// As [`Self::parse_uri`].
-    #[must_use]
     pub fn parse(text: impl AsRef<str>) -> ParseConnectionString {
         ParseConnectionString {
             options: Self::parse_uri(text.as_ref()).map(|parsed| Self {
