@@ -20,7 +20,7 @@ mod step;
 mod tests;
 
 pub use self::{
-    bulk::{Batch, BatchLimits, ensure_id, split_documents},
+    bulk::{BatchLimits, split_batches},
     facts::ConnFacts,
     machine::Operation,
     object_id::ObjectIdGenerator,

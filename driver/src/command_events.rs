@@ -60,13 +60,15 @@ impl CommandMonitor {
         exchange: ExchangeId,
     ) -> Self {
         let command = command_document(request);
-        let secret = is_secret(request.name, &command);
+        // A user's command keeps its own name, which the request does not have.
+        let name = command.keys().next().cloned().unwrap_or_default();
+        let secret = is_secret(&name, &command);
         let address = lease.address().clone();
         let link = lease.link();
         let hello = link.hello();
         let this = Self {
             db: operation.spec().db.to_string(),
-            name: request.name.to_owned(),
+            name,
             request_id: exchange.0,
             operation_id: operation.context().operation_id,
             connection: ConnectionInfo::new(

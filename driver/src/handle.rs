@@ -35,13 +35,16 @@ const END_SESSIONS_LIMIT: Duration = Duration::from_secs(2);
 /// Finds the runtime of the calling context; `None` outside every runtime.
 pub type RuntimeSource = Arc<dyn Fn() -> Option<Arc<dyn Runtime>> + Send + Sync>;
 
+/// Fills a buffer with cryptographically secure random bytes.
+pub type RandomSource = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
 /// What a client needs before it has a runtime: the wall clock, and random bytes for ids.
 #[derive(Clone)]
 pub struct Ambient {
     /// Reads the wall clock.
     pub clock: WallClock,
     /// Fills a buffer with cryptographically secure random bytes.
-    pub entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub entropy: RandomSource,
 }
 
 impl Ambient {

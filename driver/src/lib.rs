@@ -38,7 +38,7 @@ pub use mongo_client_core::time::{Instant, UnixMillis};
 
 pub use self::{
     exec::{Executed, SessionArg},
-    handle::{Ambient, Handle, RuntimeSource},
+    handle::{Ambient, Handle, RandomSource, RuntimeSource},
     session::{ImplicitSession, Session},
     settings::WallClock,
 };

@@ -83,6 +83,10 @@ pub(crate) enum WaitSlot {
 pub(crate) struct Effects {
     wakers: Vec<Waker>,
     opens: Vec<(ConnId, Generation, Arc<Signal>)>,
+    #[expect(
+        clippy::vec_box,
+        reason = "links are moved boxed; unboxing would copy them"
+    )]
     closed: Vec<Box<Link>>,
     interrupts: Vec<Arc<Signal>>,
     chores: bool,

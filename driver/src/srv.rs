@@ -1,7 +1,13 @@
 //! Resolving `mongodb+srv` hosts: carries core's resolver machine's messages over a runtime.
 
 use std::{
-    collections::BTreeMap, future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, task::Poll,
+    collections::{BTreeMap, btree_map::Entry},
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -168,12 +174,9 @@ impl Sockets {
         server: SocketAddr,
         bytes: &[u8],
     ) -> io::Result<()> {
-        if !self.datagrams.contains_key(&server) {
-            let socket = runtime.datagram(server).await?;
-            self.datagrams.insert(server, socket);
-        }
-        let Some(socket) = self.datagrams.get_mut(&server) else {
-            return Ok(());
+        let socket = match self.datagrams.entry(server) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(runtime.datagram(server).await?),
         };
         poll_fn(|cx| socket.poll_send(cx, bytes)).await
     }

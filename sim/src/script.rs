@@ -23,10 +23,12 @@ pub enum Scripted {
     Raw(Vec<u8>),
 }
 
+type Answer = Arc<dyn Fn(u64, &Document) -> Scripted + Send + Sync>;
+
 /// A peer that parses commands and answers by a closure `(connection, command) -> Scripted`.
 #[derive(Clone)]
 pub struct Script {
-    answer: Arc<dyn Fn(u64, &Document) -> Scripted + Send + Sync>,
+    answer: Answer,
 }
 
 impl Script {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mongo_client_core::{
     error::{Error, ErrorKind, InsertManyError, Result},
     net::ServerAddress,
-    op::{BatchLimits, CommandSpec, DocumentSequence, Retryability, parse_insert},
+    op::{BatchLimits, CommandSpec, DocumentSequence, Retryability, parse_insert, split_batches},
 };
 use serde::Serialize;
 
@@ -69,7 +69,7 @@ impl InsertMany<'_> {
         let options = self.options.as_deref();
         let ordered = options.and_then(|o| o.ordered).unwrap_or(true);
         let mut outcome = Outcome::new(ordered);
-        for batch in documents.batches(&BatchLimits::default())? {
+        for batch in split_batches(&documents.ends, &BatchLimits::default())? {
             let bytes = documents.slice(&batch);
             let spec = build(&self.place.scope, bytes, options)?;
             let session = self.session.as_deref_mut();
@@ -125,34 +125,6 @@ impl Documents {
     fn slice(&self, batch: &Range<usize>) -> Bytes {
         self.bytes
             .slice(self.start(batch.start)..self.start(batch.end))
-    }
-
-    /// Splits the documents into commands, each as large as the limits allow.
-    fn batches(&self, limits: &BatchLimits) -> Result<Vec<Range<usize>>> {
-        if self.ends.is_empty() {
-            return Err(Error::invalid_argument(
-                "docs: there must be at least one document",
-            ));
-        }
-        let mut batches = Vec::new();
-        let mut first = 0;
-        for (index, &end) in self.ends.iter().enumerate() {
-            let len = end - self.start(index);
-            if len > limits.document_bytes_max {
-                return Err(Error::invalid_argument(format!(
-                    "docs: document {index} has {len} bytes, more than the {} that servers accept",
-                    limits.document_bytes_max
-                )));
-            }
-            let full = index - first == limits.documents_max
-                || end - self.start(first) > limits.batch_bytes_max;
-            if full && index > first {
-                batches.push(first..index);
-                first = index;
-            }
-        }
-        batches.push(first..self.ends.len());
-        Ok(batches)
     }
 }
 
@@ -263,14 +235,6 @@ mod tests {
         .unwrap()
     }
 
-    fn limits(documents_max: usize, batch_bytes_max: usize) -> BatchLimits {
-        BatchLimits {
-            documents_max,
-            document_bytes_max: 20,
-            batch_bytes_max,
-        }
-    }
-
     fn executed(reply: RawDocumentBuf) -> Executed {
         Executed {
             reply: Reply::from_document(reply),
@@ -280,38 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn batches_respect_number_and_size() {
+    fn a_batch_is_a_slice_of_the_joined_documents() {
         let documents = documents(5);
-        let len = documents.ends[0];
-        assert_eq!(
-            documents.batches(&limits(2, 1000)).unwrap(),
-            [0..2, 2..4, 4..5]
-        );
-        assert_eq!(
-            documents.batches(&limits(9, 3 * len)).unwrap(),
-            [0..3, 3..5]
-        );
-        assert_eq!(
-            documents.batches(&limits(9, 3 * len - 1)).unwrap(),
-            [0..2, 2..4, 4..5]
-        );
-        assert_eq!(
-            documents.batches(&limits(9, 1)).unwrap().len(),
-            5,
-            "one document always goes"
-        );
-        assert_eq!(documents.batches(&limits(9, 1000)).unwrap(), vec![0..5]);
         let expected = bson::serialize_to_vec(&doc! { "_id": 4 }).unwrap();
         assert_eq!(documents.slice(&(4..5)), expected);
-    }
-
-    #[test]
-    fn no_document_and_a_large_document_are_refused() {
-        assert!(documents(0).batches(&BatchLimits::default()).is_err());
-        let large = [doc! { "_id": 1 }, doc! { "_id": 2, "x": "0123456789" }];
-        let large = Documents::encode::<bson::Document>(large, || unreachable!()).unwrap();
-        let error = large.batches(&limits(9, 1000)).unwrap_err();
-        assert!(error.to_string().contains("document 1 has"), "{error}");
     }
 
     #[test]
