@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
 
 async fn run(uri: &str) -> Result<bool> {
     let attempts = Attempts::default();
-    let client = Client::with_options(options(uri, &attempts).await?)?;
+    let client = Client::with_options(options(uri, &attempts)?)?;
     let entries: Collection<Entry> = client.database("quickstart").collection("entries");
     entries.drop().await?;
     let before = primary(&client).await?;
@@ -88,8 +88,8 @@ async fn run(uri: &str) -> Result<bool> {
 }
 
 /// The connection string's options, and a handler that counts attempts by operation.
-async fn options(uri: &str, attempts: &Attempts) -> Result<ClientOptions> {
-    let mut options = ClientOptions::parse(uri).await?;
+fn options(uri: &str, attempts: &Attempts) -> Result<ClientOptions> {
+    let mut options = ClientOptions::parse_uri(uri)?.options;
     options.app_name = Some("quickstart".to_owned());
     let attempts = Arc::clone(attempts);
     options.command_event_handler = Some(EventHandler::callback(move |event| {
