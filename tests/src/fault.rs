@@ -2,8 +2,10 @@
 
 mod listener;
 mod proxy;
+mod tls;
 
 pub use self::{
     listener::{Bogus, Manner},
     proxy::{Fate, Proxy, Request},
+    tls::TlsListener,
 };

@@ -95,6 +95,30 @@ impl Proxy {
         Ok(Self { address, task })
     }
 
+    /// Starts a proxy that passes bytes without a look at them, on a loopback address of choice.
+    ///
+    /// # Errors
+    ///
+    /// When there is no port.
+    pub async fn transparent(host: &str, target: impl Into<String>) -> io::Result<Self> {
+        let listener = TcpListener::bind((host, 0)).await?;
+        let (address, target) = (listener.local_addr()?, target.into());
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                let target = target.clone();
+                connections.spawn(async move {
+                    let Ok(mut server) = TcpStream::connect(target).await else {
+                        return;
+                    };
+                    // Whichever side breaks the connection, both streams end here.
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        Ok(Self { address, task })
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
