@@ -7,7 +7,10 @@
 //! fail points has `serial_standalone` or `serial_replica_set` in its path, one with its own
 //! cluster has `destructive`.
 
-pub use xtask::cluster::{Cluster as OwnCluster, PASSWORD, Plan, SET_NAME};
+pub use xtask::{
+    cluster::{Cluster as OwnCluster, PASSWORD, Plan, SET_NAME},
+    fixtures::certificates,
+};
 
 /// The connection string of a shared deployment: `STANDALONE`, `REPLICA_SET`, `AUTH`, `TLS`,
 /// `X509` or `COMPRESSED`. `None` means that the test has to return at once, because
