@@ -1,6 +1,6 @@
 //! Which runtime a client uses when it was given none.
 //!
-//! Inside a tokio context it is tokio. The features only add runtimes; none changes what another
+//! Inside a tokio context it is tokio, otherwise smol. The features only add runtimes; none changes what another
 //! does.
 
 use std::{
@@ -20,6 +20,10 @@ fn find() -> Option<Arc<dyn Runtime>> {
     if let Some(runtime) = mongo_client_runtime_tokio::TokioRuntime::current() {
         return Some(Arc::new(runtime));
     }
+    // smol's executor and reactor start by themselves, so this works in any executor.
+    #[cfg(feature = "smol")]
+    return Some(Arc::new(mongo_client_runtime_smol::SmolRuntime::new()));
+    #[cfg(not(feature = "smol"))]
     None
 }
 

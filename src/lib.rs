@@ -29,7 +29,15 @@ pub mod results;
 mod session;
 
 pub use mongo_client_core::{bson, error, event};
-pub use mongo_client_driver::runtime;
+
+/// The async runtimes, and the trait to write another.
+pub mod runtime {
+    pub use mongo_client_driver::runtime::*;
+    #[cfg(feature = "smol")]
+    pub use mongo_client_runtime_smol::SmolRuntime;
+    #[cfg(feature = "tokio")]
+    pub use mongo_client_runtime_tokio::TokioRuntime;
+}
 
 pub use crate::{
     client::{Client, ClientBuilder, Shutdown},

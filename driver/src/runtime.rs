@@ -12,10 +12,18 @@ use std::{
     path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_io::{AsyncRead, AsyncWrite};
 use mongo_client_core::time::{Instant, UnixMillis};
+
+/// Keep-alive: the time before the first probe of an idle connection, as the other drivers set it.
+pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(120);
+/// Keep-alive: the time between two probes.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Keep-alive: the probes without an answer that end a connection.
+pub const KEEP_ALIVE_RETRIES: u32 = 9;
 
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

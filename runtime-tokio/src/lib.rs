@@ -17,7 +17,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use mongo_client_driver::{
     Instant, UnixMillis,
     runtime::{
-        BoxDatagram, BoxFuture, BoxStream, Datagram, DialTarget, Job, Runtime, RuntimeGone, Timer,
+        BoxDatagram, BoxFuture, BoxStream, Datagram, DialTarget, Job, KEEP_ALIVE_IDLE,
+        KEEP_ALIVE_INTERVAL, KEEP_ALIVE_RETRIES, Runtime, RuntimeGone, Timer,
     },
 };
 use tokio::{
@@ -26,11 +27,6 @@ use tokio::{
     runtime::Handle,
     time::Sleep,
 };
-
-/// Keep-alive as the specifications of the other drivers set it: first probe after 120 s.
-const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(120);
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_RETRIES: u32 = 9;
 
 /// The process-wide zero of the monotonic clock.
 fn epoch() -> std::time::Instant {
