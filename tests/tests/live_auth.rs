@@ -46,7 +46,7 @@ async fn user_of_each_mechanism_logs_in_with_it() {
         ("both", AuthMechanism::ScramSha1),
         ("both", AuthMechanism::ScramSha256),
     ] {
-        let credential = credential(user, PASSWORD).mechanism(mechanism.clone());
+        let credential = credential(user, PASSWORD).mechanism(mechanism);
         let client = live::build(options_as(&uri, credential));
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
