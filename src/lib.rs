@@ -30,6 +30,15 @@ mod session;
 
 pub use mongo_client_core::{bson, error, event};
 
+/// What is known of a deployment and its servers.
+pub mod topology {
+    pub use mongo_client_core::{
+        hello::{HelloReply, TopologyVersion},
+        id::{OperationId, ServerId, TopologyId},
+        topology::{ServerDescription, ServerType, TopologyDescription, TopologyType},
+    };
+}
+
 /// The async runtimes, and the trait to write another.
 pub mod runtime {
     pub use mongo_client_driver::runtime::*;
@@ -47,3 +56,4 @@ pub use crate::{
     namespace::Namespace,
     session::{ClientSession, StartSession},
 };
+pub use mongo_client_core::session::ClusterTime;

@@ -22,6 +22,8 @@ pub(crate) mod types {
 
 pub use mongo_client_core::{
     concern::{Acknowledgment, ReadConcern, ReadConcernLevel, WriteConcern},
+    dns::ResolverConfig,
+    net::ServerAddress,
     options::*,
     read_preference::{
         HedgedReadOptions, ReadPreference, ReadPreferenceOptions, SelectionCriteria, TagSet,
