@@ -14,7 +14,7 @@ use std::{
 use futures_io::{AsyncRead, AsyncWrite};
 use mongo_client_core::{
     dns::{DnsAction, DnsFault, Resolver, ResolverConfig, SrvQuery, SrvRecords, parse_resolv_conf},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     net::ServerAddress,
     options::ClientOptions,
     rng::Rng,
@@ -104,6 +104,7 @@ async fn lookup(
     config: ResolverConfig,
 ) -> Result<SrvRecords> {
     let mut entropy = |out: &mut [u8]| runtime.entropy(out);
+    let host = query.host.clone();
     let mut resolver = Resolver::new(query, config, &mut entropy, runtime.now());
     let mut sockets = Sockets {
         datagrams: BTreeMap::new(),
@@ -112,7 +113,13 @@ async fn lookup(
     loop {
         while let Some(action) = resolver.poll_action() {
             match action {
-                DnsAction::Done(result) => return result.map_err(Error::from),
+                DnsAction::Done(result) => {
+                    return result.map_err(|fault| {
+                        Error::new(ErrorKind::DnsResolve {
+                            message: format!("mongodb+srv host {host}: {fault}"),
+                        })
+                    });
+                }
                 DnsAction::CloseStream => sockets.stream = None,
                 DnsAction::SendDatagram { server, bytes } => {
                     if let Err(error) = sockets.send(&**runtime, server, &bytes).await {
