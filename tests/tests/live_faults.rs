@@ -12,8 +12,12 @@ use std::{
 
 use bson::{Bson, Document, doc};
 use futures_util::StreamExt;
-use mongo_client::{Client, error::Error, options::ReturnDocument};
-use mongo_client_core::{net::ServerAddress, topology::ServerType};
+use mongo_client::{
+    Client,
+    error::Error,
+    options::{ReturnDocument, ServerAddress},
+    topology::ServerType,
+};
 use mongo_client_tests::{
     deploy,
     fault::{Bogus, Fate, Manner, Proxy, Request},

@@ -18,9 +18,7 @@ use mongo_client::{
         command::CommandEvent,
         sdam::SdamEvent,
     },
-};
-use mongo_client_core::{
-    net::ServerAddress,
+    options::ServerAddress,
     topology::{ServerType, TopologyDescription, TopologyType},
 };
 use mongo_client_tests::{

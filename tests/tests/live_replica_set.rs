@@ -7,8 +7,8 @@ use mongo_client::{
     error::{ErrorKind, RETRYABLE_WRITE_ERROR},
     event::command::CommandStartedEvent,
     options::{ReadConcern, ReadPreference, WriteConcern},
+    topology::{ServerType, TopologyType},
 };
-use mongo_client_core::topology::{ServerType, TopologyType};
 use mongo_client_tests::{deploy, live};
 
 /// A client with a record of its events, and its application name.

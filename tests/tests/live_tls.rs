@@ -6,9 +6,9 @@ use bson::{Document, doc};
 use mongo_client::{
     Client,
     error::{Error, ErrorKind},
-    options::{ClientOptions, Tls, TlsOptions},
+    options::{ClientOptions, ServerAddress, Tls, TlsOptions},
 };
-use mongo_client_core::net::ServerAddress;
+
 use mongo_client_tests::{
     deploy,
     fault::{Proxy, TlsListener},
