@@ -123,8 +123,9 @@ impl Client {
         Shutdown { client: self }
     }
 
-    /// The driver's handle.
-    pub(crate) fn handle(&self) -> &Handle {
+    /// The driver's handle, for tests.
+    #[doc(hidden)]
+    pub fn handle(&self) -> &Handle {
         &self.handle
     }
 

@@ -299,7 +299,13 @@ impl Run<'_> {
         let now = shared.runtime.now();
         let mut lease = match checkout {
             Ok(lease) => lease,
-            Err(error) => return self.failed(error, Stage::Checkout, held, now),
+            Err(error) => {
+                // Pools are closed with the client; then it is not the pool's fault.
+                return match shared.check_open() {
+                    Ok(()) => self.failed(error, Stage::Checkout, held, now),
+                    Err(closed) => Progress::Done(Err(closed)),
+                };
+            }
         };
         let Some(hello) = lease.link().hello() else {
             return Progress::Done(Err(Error::internal("a lease without a handshake")));

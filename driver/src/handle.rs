@@ -4,14 +4,14 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bson::oid::ObjectId;
 use mongo_client_core::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     id::TopologyId,
     op::{CommandSpec, ObjectIdGenerator, Target},
     options::{ClientOptions, SessionOptions},
@@ -26,7 +26,7 @@ use crate::{
     server::Chore,
     session::{ImplicitSession, Session},
     settings::{Settings, WallClock},
-    shared::Shared,
+    shared::{Census, Shared},
 };
 
 /// How long shutting down may spend on telling the servers which sessions have ended.
@@ -79,6 +79,8 @@ struct Inner {
     object_ids: ObjectIdGenerator,
     source: RuntimeSource,
     shared: OnceLock<Arc<Shared>>,
+    /// Whether the client was shut down; it may not have started.
+    closed: AtomicBool,
 }
 
 impl fmt::Debug for Handle {
@@ -114,6 +116,7 @@ impl Handle {
             ambient,
             source,
             shared: OnceLock::new(),
+            closed: AtomicBool::new(false),
         };
         let this = Self {
             inner: Arc::new(inner),
@@ -165,6 +168,9 @@ impl Handle {
         if let Some(shared) = self.inner.shared.get() {
             return Ok(shared);
         }
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Shutdown));
+        }
         let runtime = (self.inner.source)().ok_or_else(|| {
             Error::invalid_argument(
                 "no async runtime: call from inside one that a feature of this crate supports, or \
@@ -172,12 +178,18 @@ impl Handle {
             )
         })?;
         let inner = &self.inner;
-        if let Some(settings) = &inner.settings {
-            return Ok(self.start(runtime, Arc::clone(&inner.options), settings.clone()));
+        let shared = if let Some(settings) = &inner.settings {
+            self.start(runtime, Arc::clone(&inner.options), settings.clone())
+        } else {
+            let options = crate::srv::resolve(&runtime, &inner.options).await?;
+            let settings = Settings::new(&options, Arc::clone(&inner.ambient.clock))?;
+            self.start(runtime, Arc::new(options), settings)
+        };
+        if inner.closed.load(Ordering::Acquire) {
+            // It was shut down meanwhile, and `shutdown` may not have seen it.
+            shared.close();
         }
-        let options = crate::srv::resolve(&runtime, &inner.options).await?;
-        let settings = Settings::new(&options, Arc::clone(&inner.ambient.clock))?;
-        Ok(self.start(runtime, Arc::new(options), settings))
+        Ok(shared)
     }
 
     /// Executes a command: selection, lease, exchange, retries.
@@ -206,14 +218,16 @@ impl Handle {
         let Some(server) = snapshot.servers.get(&server) else {
             return;
         };
-        let shared = Arc::clone(shared);
+        // The handle keeps the client open until the command is sent.
+        let (handle, shared) = (self.clone(), Arc::clone(shared));
         let task = Box::pin(async move {
+            let _open = handle;
             let mut session = session;
             let deadline = Some(shared.runtime.now() + END_SESSIONS_LIMIT);
             // Best effort: the server times the cursor out by itself.
             let _ = exec::execute(&shared, spec, SessionArg::Keep(&mut session), deadline).await;
         });
-        let _ = server.push_chore(Chore::Run(task));
+        server.push_chore(Chore::Run(task));
     }
 
     /// Starts an explicit session.
@@ -245,6 +259,17 @@ impl Handle {
         ))
     }
 
+    /// What the client holds at this moment, for tests; empty before it has started.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.inner
+            .shared
+            .get()
+            .map(|shared| shared.census())
+            .unwrap_or_default()
+    }
+
     /// Ends the client for all its handles: sessions are ended at the server (best effort, at
     /// most 2 s), monitors and pools are closed. Operations that follow fail with `Shutdown`.
     ///
@@ -252,6 +277,7 @@ impl Handle {
     ///
     /// When dropped, the client is closed by the last handle instead.
     pub async fn shutdown(&self) {
+        self.inner.closed.store(true, Ordering::Release);
         if let Some(shared) = self.inner.shared.get() {
             end_sessions(shared).await;
             shared.close();

@@ -20,7 +20,7 @@ use mongo_client_core::{
 use crate::{
     link::Link,
     runtime::{Runtime, Timer},
-    server::{Chore, Server, WaitSlot},
+    server::{Chore, Draining, Server, WaitSlot},
 };
 
 /// A checked-out connection: exclusive access without a lock.
@@ -76,20 +76,17 @@ impl Drop for Lease {
         };
         let server = &self.server;
         let token = self.token;
-        let close = |link: Box<Link>| {
-            let why = Some(ConnectionClosedReason::Dropped);
-            server.with_pool("dropped", |c| c.pool.checkin(token, link, false, why, now));
-        };
         match abandoned {
             Abandoned::Reusable => server.checkin(token, link, now),
-            Abandoned::Close => close(link),
+            Abandoned::Close => {
+                let why = Some(ConnectionClosedReason::Dropped);
+                server.with_pool("dropped", |c| c.pool.checkin(token, link, false, why, now));
+            }
             Abandoned::Drain { .. } => {
                 server.with_pool("drain", |cell| cell.pool.drain(token, now));
-                if let Err(Chore::Drain { link, .. }) =
-                    server.push_chore(Chore::Drain { token, link })
-                {
-                    close(link);
-                }
+                let runtime = Arc::clone(&self.runtime);
+                let draining = Draining::new(Arc::clone(server), runtime, token, link);
+                server.push_chore(Chore::Drain(draining));
             }
         }
     }

@@ -36,6 +36,8 @@ pub fn warn(message: &str) {
 pub use mongo_client_core as core;
 pub use mongo_client_core::time::{Instant, UnixMillis};
 
+#[doc(hidden)]
+pub use self::shared::Census;
 pub use self::{
     exec::{Executed, SessionArg},
     handle::{Ambient, Handle, RandomSource, RuntimeSource},

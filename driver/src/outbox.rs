@@ -46,6 +46,10 @@ impl Outbox {
         self.cmap.is_some()
     }
 
+    pub(crate) fn wants_sdam(&self) -> bool {
+        self.sdam.is_some()
+    }
+
     pub(crate) fn wants_commands(&self) -> bool {
         self.command.is_some()
     }

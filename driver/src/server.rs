@@ -2,15 +2,16 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    future::poll_fn,
     sync::{
         Arc, Weak,
         atomic::{AtomicU32, Ordering},
     },
-    task::Waker,
+    task::{Poll, Waker},
 };
 
 use mongo_client_core::{
-    conn::ConnectionConfig,
+    conn::{ConnectionConfig, Health},
     error::Error,
     event::cmap::ConnectionClosedReason,
     id::{ConnId, Generation, ServerId, Ticket},
@@ -23,9 +24,10 @@ use crate::{
     guarded::Guarded,
     link::{INTERRUPT, Link},
     outbox::{AnyEvent, Outbox},
-    runtime::BoxFuture,
-    shared::Shared,
+    runtime::{BoxFuture, Runtime},
+    shared::{Census, Shared},
     signal::Signal,
+    tasks,
 };
 
 /// Raised on a server's chore signal: the pool or the chore list has changed.
@@ -48,7 +50,8 @@ pub(crate) struct Server {
     /// Operations that have selected the server and not ended (selection: "operationCount").
     pub(crate) operations: AtomicU32,
     pub(crate) pool: Guarded<PoolCell>,
-    pub(crate) chores: Guarded<VecDeque<Chore>>,
+    chores: Guarded<Chores>,
+    opens: Guarded<Opens>,
     pub(crate) chore_signal: Arc<Signal>,
     pub(crate) monitor_signal: Arc<Signal>,
     pub(crate) probe_signal: Arc<Signal>,
@@ -59,9 +62,81 @@ pub(crate) struct Server {
 /// Work for a server's background task.
 pub(crate) enum Chore {
     /// Consume the reply of a dropped operation, then return the link.
-    Drain { token: LeaseToken, link: Box<Link> },
+    Drain(Draining),
     /// Anything else: killCursors of a dropped cursor.
     Run(BoxFuture<'static, ()>),
+}
+
+#[derive(Default)]
+struct Chores {
+    queue: VecDeque<Chore>,
+    /// Nobody takes chores any more.
+    ended: bool,
+}
+
+/// A lease that only consumes a reply that nobody waits for. Dropped before its end, it closes the
+/// connection: its runtime may be gone.
+pub(crate) struct Draining {
+    server: Arc<Server>,
+    runtime: Arc<dyn Runtime>,
+    token: LeaseToken,
+    link: Option<Box<Link>>,
+}
+
+impl Draining {
+    pub(crate) fn new(
+        server: Arc<Server>,
+        runtime: Arc<dyn Runtime>,
+        token: LeaseToken,
+        link: Box<Link>,
+    ) -> Self {
+        Self {
+            server,
+            runtime,
+            token,
+            link: Some(link),
+        }
+    }
+
+    /// Waits for the end of the reply, and checks the connection in.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|cx| match &mut self.link {
+            Some(link) => link.poll_drained(cx).map(drop),
+            None => Poll::Ready(()),
+        })
+        .await;
+    }
+}
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        let Some(link) = self.link.take() else {
+            return;
+        };
+        let (token, now) = (self.token, self.runtime.now());
+        let idle = link.health() == Health::Idle;
+        let why = (!idle).then_some(ConnectionClosedReason::Dropped);
+        self.server.with_pool("drained", |cell| {
+            cell.pool.checkin(token, link, idle, why, now);
+        });
+    }
+}
+
+/// Connections that are to be opened. One thread spawns for all, so that a runtime that refuses
+/// cannot make one failure nest in the other.
+#[derive(Default)]
+struct Opens {
+    queue: VecDeque<(ConnId, Generation, Arc<Signal>)>,
+    spawning: bool,
+}
+
+/// Lets others spawn again when the runtime's `spawn` panics.
+struct Spawning<'a>(&'a Guarded<Opens>);
+
+impl Drop for Spawning<'_> {
+    fn drop(&mut self) {
+        self.0.with("end spawning", |opens| opens.spawning = false);
+    }
 }
 
 /// A pool with the waits of its tickets, under one lock so that no wake-up is lost.
@@ -69,6 +144,8 @@ pub(crate) struct PoolCell {
     pub(crate) pool: Pool<Box<Link>>,
     pub(crate) waits: BTreeMap<Ticket, WaitSlot>,
     signals: BTreeMap<ConnId, Arc<Signal>>,
+    /// When the background task looks at the pool by itself.
+    armed: Instant,
     address: ServerAddress,
 }
 
@@ -116,6 +193,7 @@ impl Server {
             pool: Pool::new(pool, now),
             waits: BTreeMap::new(),
             signals: BTreeMap::new(),
+            armed: Instant::MAX,
             address: address.clone(),
         };
         Self {
@@ -125,7 +203,8 @@ impl Server {
             monitor_config: Arc::new(monitor_config),
             operations: AtomicU32::new(0),
             pool: Guarded::new(cell),
-            chores: Guarded::new(VecDeque::new()),
+            chores: Guarded::new(Chores::default()),
+            opens: Guarded::new(Opens::default()),
             chore_signal: Arc::default(),
             monitor_signal: Arc::default(),
             probe_signal: Arc::default(),
@@ -137,6 +216,19 @@ impl Server {
     /// The load that selection compares.
     pub(crate) fn load(&self) -> u32 {
         self.operations.load(Ordering::Relaxed)
+    }
+
+    /// Adds what the server holds to a census.
+    pub(crate) fn count(&self, census: &mut Census) {
+        self.pool.with("census", |cell| {
+            census
+                .pools
+                .push((self.address.clone(), cell.pool.counts()));
+            census.wait_slots += cell.waits.len();
+            census.signals += cell.signals.len();
+        });
+        census.chores += self.chores.with("census", |chores| chores.queue.len());
+        census.operations += self.load();
     }
 
     /// Runs a section on the pool and then everything that must happen outside its lock.
@@ -188,8 +280,8 @@ impl Server {
         for waker in wakers {
             waker.wake();
         }
-        for (id, generation, signal) in opens {
-            self.spawn_open(id, generation, signal);
+        if !opens.is_empty() {
+            self.spawn_opens(opens);
         }
         if chores {
             self.chore_signal.raise(CHORE);
@@ -197,38 +289,61 @@ impl Server {
         self.outbox.flush();
     }
 
-    /// Queues background work; drops it when too much is queued.
-    pub(crate) fn push_chore(&self, chore: Chore) -> Result<(), Chore> {
-        self.chores.with("push", |chores| {
-            if chores.len() >= CHORES_MAX {
-                return Err(chore);
+    /// Queues background work. What cannot be queued is dropped: too much is, or the server's task
+    /// has ended.
+    pub(crate) fn push_chore(&self, chore: Chore) {
+        let refused = self.chores.with("push", |chores| {
+            if chores.ended || chores.queue.len() >= CHORES_MAX {
+                return Some(chore);
             }
-            chores.push_back(chore);
-            Ok(())
-        })?;
-        self.chore_signal.raise(CHORE);
-        Ok(())
+            chores.queue.push_back(chore);
+            None
+        });
+        if refused.is_none() {
+            self.chore_signal.raise(CHORE);
+        }
     }
 
-    /// Opens a connection in a task of its own, never in a user's future.
-    fn spawn_open(self: &Arc<Self>, id: ConnId, generation: Generation, signal: Arc<Signal>) {
-        let Some(shared) = self.shared.upgrade() else {
+    /// Takes the next chore.
+    pub(crate) fn pop_chore(&self) -> Option<Chore> {
+        self.chores.with("pop", |chores| chores.queue.pop_front())
+    }
+
+    /// The background task is no more: drops what is queued and refuses the rest.
+    pub(crate) fn end_chores(&self) {
+        let left = self.chores.with("end", |chores| {
+            chores.ended = true;
+            std::mem::take(&mut chores.queue)
+        });
+        drop(left);
+    }
+
+    /// Opens connections in tasks of their own, never in a user's future.
+    fn spawn_opens(self: &Arc<Self>, opens: Vec<(ConnId, Generation, Arc<Signal>)>) {
+        let mine = self.opens.with("queue", |all| {
+            all.queue.extend(opens);
+            !std::mem::replace(&mut all.spawning, true)
+        });
+        if !mine {
             return;
-        };
-        let server = Arc::clone(self);
-        let runtime = Arc::clone(&shared.runtime);
-        drop(shared);
-        let task = crate::tasks::open(server, id, generation, signal);
-        if let Err(gone) = runtime.spawn(Box::pin(task)) {
-            let error = Error::internal(gone.to_string());
-            let now = runtime.now();
-            self.with_pool("open failed", |cell| cell.pool.open_failed(id, &error, now));
         }
+        let guard = Spawning(&self.opens);
+        while let Some((id, generation, signal)) = self.opens.with("next", |all| {
+            let next = all.queue.pop_front();
+            all.spawning = next.is_some();
+            next
+        }) {
+            if let Some(shared) = self.shared.upgrade() {
+                let task = tasks::open(Arc::clone(self), &shared, id, generation, signal);
+                // A task that is refused is dropped, and reports that itself.
+                let _ = shared.runtime.spawn(Box::pin(task));
+            }
+        }
+        std::mem::forget(guard);
     }
 
     /// Returns a lease whose operation has ended.
     pub(crate) fn checkin(self: &Arc<Self>, token: LeaseToken, link: Box<Link>, now: Instant) {
-        use mongo_client_core::conn::Health;
         let (reusable, why) = match link.health() {
             Health::Idle => (true, None),
             _ => (false, Some(ConnectionClosedReason::Error)),
@@ -240,6 +355,23 @@ impl Server {
 }
 
 impl PoolCell {
+    /// The background task looks at the pool: what is due is done. When it looks again.
+    pub(crate) fn maintain(&mut self, now: Instant) -> Instant {
+        self.pool.handle_timeout(now);
+        self.armed = self.due();
+        self.armed
+    }
+
+    fn due(&self) -> Instant {
+        self.pool.poll_timeout().map_or(Instant::MAX, |(at, _)| at)
+    }
+
+    /// A connection could not be opened.
+    pub(crate) fn open_failed(&mut self, id: ConnId, error: &Error, now: Instant) {
+        self.signals.remove(&id);
+        self.pool.open_failed(id, error, now);
+    }
+
     /// Takes the pool's actions; settles waits and collects what must happen outside the lock.
     fn drain(&mut self, outbox: &Outbox) -> Effects {
         let mut effects = Effects::default();
@@ -265,6 +397,11 @@ impl PoolCell {
                 }
                 PoolAction::Event(event) => outbox.push(AnyEvent::Cmap(event)),
             }
+        }
+        let due = self.due();
+        if due < self.armed {
+            self.armed = due;
+            effects.chores = true;
         }
         effects
     }

@@ -15,9 +15,11 @@ use std::{
 use mongo_client_core::{
     conn::ConnectionConfig,
     error::{Error, ErrorKind, Result},
+    event::sdam::SdamEvent,
     id::{OperationId, ServerId, TopologyId},
     net::ServerAddress,
     options::ClientOptions,
+    pool::PoolCounts,
     rng::Rng,
     session::ServerSessionPool,
     time::Instant,
@@ -31,6 +33,7 @@ use crate::{
     runtime::Runtime,
     server::{CANCEL, CHECK, Effects, STOP, Server},
     settings::Settings,
+    signal::Signal,
     tasks,
     view_cell::{Snapshot, ViewCell},
 };
@@ -46,8 +49,30 @@ pub(crate) struct Shared {
     pub(crate) cluster_time: ClusterTimeCell,
     pub(crate) rng: Guarded<Rng>,
     control: Guarded<Control>,
+    /// Ends the polling of SRV records.
+    srv_stop: Arc<Signal>,
     operations: AtomicI64,
     closed: AtomicBool,
+}
+
+/// What a client holds, for tests that look for leaks.
+#[doc(hidden)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// The pools of the servers, in the order of their ids.
+    pub pools: Vec<(ServerAddress, PoolCounts)>,
+    /// Checkouts that wait for a connection or have not taken it yet.
+    pub wait_slots: usize,
+    /// Connections that can be interrupted: those established or being opened.
+    pub signals: usize,
+    /// Background work that is queued.
+    pub chores: usize,
+    /// Operations that wait for a server.
+    pub view_waiters: usize,
+    /// Operations that have a server.
+    pub operations: u32,
+    /// Server sessions that are not in use.
+    pub sessions: usize,
 }
 
 /// The topology machine and the servers that it knows.
@@ -106,6 +131,7 @@ impl Shared {
                 topology,
                 servers: BTreeMap::new(),
             }),
+            srv_stop: Arc::default(),
             operations: AtomicI64::new(0),
             closed: AtomicBool::new(false),
             runtime,
@@ -114,7 +140,8 @@ impl Shared {
         });
         shared.with_topology("start", |_, _| {});
         if shared.settings.topology.srv.is_some() {
-            tasks::spawn(&shared, tasks::srv_polling(Arc::downgrade(&shared)));
+            let stop = Arc::clone(&shared.srv_stop);
+            tasks::spawn(&shared, tasks::srv_polling(Arc::downgrade(&shared), stop));
         }
         shared
     }
@@ -220,6 +247,17 @@ impl Shared {
         self.with_topology("check", |t, now| t.handle_check(server, outcome, now));
     }
 
+    /// Queues a monitor's event, unless the topology has ended: nothing comes after that.
+    pub(crate) fn heartbeat(&self, event: SdamEvent) {
+        if self.outbox.wants_sdam() {
+            self.control.with("heartbeat", |_| {
+                if !self.is_closed() {
+                    self.outbox.push(AnyEvent::Sdam(event));
+                }
+            });
+        }
+    }
+
     /// An application's connection failed, or a command failed in a way that tells of the server.
     pub(crate) fn handle_app_error(self: &Arc<Self>, server: ServerId, error: &AppError) {
         self.with_topology("application error", |t, now| {
@@ -241,6 +279,7 @@ impl Shared {
     pub(crate) fn close(self: &Arc<Self>) {
         if !self.closed.swap(true, Ordering::AcqRel) {
             self.with_topology("close", |t, now| t.close(now));
+            self.srv_stop.raise(STOP);
         }
     }
 
@@ -251,6 +290,21 @@ impl Shared {
         } else {
             Ok(())
         }
+    }
+
+    pub(crate) fn census(&self) -> Census {
+        let servers: Vec<_> = self.control.with("census", |control| {
+            control.servers.values().cloned().collect()
+        });
+        let mut census = Census {
+            view_waiters: self.views.waiting(),
+            sessions: self.sessions.with("census", |pool| pool.len()),
+            ..Census::default()
+        };
+        for server in servers {
+            server.count(&mut census);
+        }
+        census
     }
 
     pub(crate) fn next_operation(&self) -> OperationId {

@@ -5,6 +5,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    pin::pin,
     sync::{Arc, Weak},
     task::Poll,
     time::Duration,
@@ -13,7 +14,6 @@ use std::{
 use mongo_client_core::{
     conn::{ConnError, Phase, Purpose},
     error::Error,
-    event::cmap::ConnectionClosedReason,
     id::{ConnId, Generation},
     monitor::{Monitor, MonitorAction, MonitorConfig, MonitorWant, RttAction, RttProbe, RttWant},
     time::Instant,
@@ -21,10 +21,9 @@ use mongo_client_core::{
 };
 
 use crate::{
-    link::{Link, Opened},
-    outbox::AnyEvent,
-    runtime::Runtime,
-    server::{CANCEL, CHECK, CHORE, Chore, STOP, Server},
+    link::{INTERRUPT, Link, Opened},
+    runtime::{Runtime, RuntimeGone},
+    server::{CANCEL, CHECK, Chore, STOP, Server},
     shared::Shared,
     signal::Signal,
     wait::{Either, race, sleep_until},
@@ -50,92 +49,127 @@ pub(crate) fn start_server(shared: &Arc<Shared>, server: &Arc<Server>) {
     );
 }
 
-/// Opens one connection for a pool (CMAP: "Establishing a Connection").
-pub(crate) async fn open(
+/// A connection that is being opened. Dropped before its end, it fails: its runtime is gone.
+struct Opening {
     server: Arc<Server>,
+    runtime: Arc<dyn Runtime>,
     id: ConnId,
-    generation: Generation,
-    signal: Arc<Signal>,
-) {
-    let Some((runtime, keep_alive)) = server
-        .shared
-        .upgrade()
-        .map(|s| (Arc::clone(&s.runtime), s.settings.keep_alive))
-    else {
-        return;
-    };
-    let result = Link::open(
-        &runtime,
-        &server.config,
-        keep_alive,
-        id,
-        Purpose::Application,
-        signal,
-    )
-    .await;
-    let now = runtime.now();
-    match result {
-        Ok(Opened { link, hello, .. }) => {
-            let service_id = hello.service_id;
-            server.with_pool("opened", |cell| cell.pool.opened(id, link, service_id, now));
-        }
-        Err(error) => {
-            // CMAP: the pool is cleared before the connection is reported closed.
-            if let Some(shared) = server.shared.upgrade() {
-                let app_error = app_error(&error, generation);
-                shared.handle_app_error(server.id, &app_error);
-            }
-            let error = error.error;
-            server.with_pool("open failed", |cell| cell.pool.open_failed(id, &error, now));
+    ended: bool,
+}
+
+impl Opening {
+    fn failed(&mut self, error: &Error) {
+        self.ended = true;
+        let (id, now) = (self.id, self.runtime.now());
+        self.server
+            .with_pool("open failed", |cell| cell.open_failed(id, error, now));
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.failed(&Error::internal(RuntimeGone.to_string()));
         }
     }
 }
 
-/// A pool's background work: idle connections, minPoolSize, drains, killCursors.
-async fn chores(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
-    loop {
-        let now = runtime.now();
-        let next = server.with_pool("maintain", |cell| {
-            cell.pool.handle_timeout(now);
-            cell.pool.poll_timeout().map_or(Instant::MAX, |(at, _)| at)
-        });
-        while let Some(chore) = server
-            .chores
-            .with("pop", std::collections::VecDeque::pop_front)
-        {
-            let task = match chore {
-                Chore::Drain { token, link } => {
-                    let (server, runtime) = (Arc::clone(&server), Arc::clone(&runtime));
-                    Box::pin(async move {
-                        let mut link = link;
-                        let idle = poll_fn(|cx| link.poll_drained(cx)).await;
-                        let now = runtime.now();
-                        let why = (!idle).then_some(ConnectionClosedReason::Dropped);
-                        server.with_pool("drained", |cell| {
-                            cell.pool.checkin(token, link, idle, why, now);
-                        });
-                    })
+/// Opens one connection for a pool (CMAP: "Establishing a Connection").
+pub(crate) fn open(
+    server: Arc<Server>,
+    shared: &Shared,
+    id: ConnId,
+    generation: Generation,
+    signal: Arc<Signal>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let keep_alive = shared.settings.keep_alive;
+    let mut opening = Opening {
+        server,
+        runtime: Arc::clone(&shared.runtime),
+        id,
+        ended: false,
+    };
+    async move {
+        let server = Arc::clone(&opening.server);
+        let link = Link::open(
+            &opening.runtime,
+            &server.config,
+            keep_alive,
+            id,
+            Purpose::Application,
+            Arc::clone(&signal),
+        );
+        let result = match race(interrupted(&signal), link).await {
+            // The pool has forgotten the connection.
+            Either::First(()) => return opening.failed(&Error::internal("interrupted")),
+            Either::Second(result) => result,
+        };
+        match result {
+            Ok(Opened { link, hello, .. }) => {
+                opening.ended = true;
+                let (service_id, now) = (hello.service_id, opening.runtime.now());
+                server.with_pool("opened", |cell| cell.pool.opened(id, link, service_id, now));
+            }
+            Err(error) => {
+                // CMAP: the pool is cleared before the connection is reported closed.
+                if let Some(shared) = server.shared.upgrade() {
+                    let app_error = app_error(&error, generation);
+                    shared.handle_app_error(server.id, &app_error);
                 }
-                Chore::Run(task) => task,
-            };
-            if runtime.spawn(task).is_err() {
-                return;
+                opening.failed(&error.error);
             }
         }
-        let signal = Arc::clone(&server.chore_signal);
-        let raised = poll_fn(|cx| match signal.poll_take(cx) {
-            0 => Poll::Pending,
-            bits => Poll::Ready(bits),
-        });
-        match race(
-            raised,
-            sleep_until(&*runtime, next.max(now + MAINTENANCE_MIN)),
-        )
-        .await
-        {
-            Either::First(bits) if bits & STOP != 0 => return,
-            Either::First(bits) => debug_assert!(bits & CHORE != 0, "only known bits are raised"),
-            Either::Second(()) => {}
+    }
+}
+
+/// Resolves once a link is told to close at once: also while it is dialled.
+async fn interrupted(signal: &Signal) {
+    poll_fn(|cx| {
+        signal.watch(cx);
+        if signal.is_raised(INTERRUPT) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// Ends a server's chores when their task ends or is dropped.
+struct ChoresEnd(Arc<Server>);
+
+impl Drop for ChoresEnd {
+    fn drop(&mut self) {
+        self.0.end_chores();
+    }
+}
+
+/// A pool's background work: idle connections, minPoolSize, drains, killCursors.
+fn chores(
+    server: Arc<Server>,
+    runtime: Arc<dyn Runtime>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let end = ChoresEnd(server);
+    async move {
+        let server = &end.0;
+        loop {
+            let now = runtime.now();
+            let next = server.with_pool("maintain", |cell| cell.maintain(now));
+            while let Some(chore) = server.pop_chore() {
+                let task = match chore {
+                    Chore::Drain(draining) => Box::pin(draining.run()),
+                    Chore::Run(task) => task,
+                };
+                if runtime.spawn(task).is_err() {
+                    return;
+                }
+            }
+            let sleep = sleep_until(&*runtime, next.max(now + MAINTENANCE_MIN));
+            if let Either::First(bits) = race(raised(&server.chore_signal), sleep).await
+                && bits & STOP != 0
+            {
+                return;
+            }
         }
     }
 }
@@ -192,7 +226,7 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
                     Purpose::Monitor,
                     Arc::default(),
                 );
-                match race(raised(&server.monitor_signal), opening).await {
+                match unless_raised(&server, &mut machine, &*runtime, opening).await {
                     Either::First(bits) => bits,
                     Either::Second(Ok(Opened {
                         link: opened,
@@ -233,9 +267,17 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
                 if let MonitorWant::AwaitReply { deadline } = want {
                     link.set_deadline(deadline);
                 }
-                match await_reply(&server, &mut machine, link, &*runtime).await {
-                    Some(bits) => bits,
-                    None => continue,
+                let reply = poll_fn(|cx| link.poll_reply(cx));
+                match unless_raised(&server, &mut machine, &*runtime, reply).await {
+                    Either::First(bits) => bits,
+                    Either::Second(Ok((reply, more))) => {
+                        machine.handle_reply(reply.document(), more, runtime.now());
+                        continue;
+                    }
+                    Either::Second(Err(error)) => {
+                        machine.handle_failure(error.error, runtime.now());
+                        continue;
+                    }
                 }
             }
         };
@@ -245,27 +287,19 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
     }
 }
 
-/// Waits for a reply or a signal that ends the wait; a mere check request does not.
-async fn await_reply(
-    server: &Arc<Server>,
+/// Runs a part of a check until it is ready or a signal ends it. A mere check request does not: the
+/// check under way will answer it.
+async fn unless_raised<F: Future>(
+    server: &Server,
     machine: &mut Monitor,
-    link: &mut Link,
     runtime: &dyn Runtime,
-) -> Option<u32> {
+    part: F,
+) -> Either<u32, F::Output> {
+    let mut part = pin!(part);
     loop {
-        let reply = poll_fn(|cx| link.poll_reply(cx));
-        match race(raised(&server.monitor_signal), reply).await {
-            // The running check will answer the request.
+        match race(raised(&server.monitor_signal), part.as_mut()).await {
             Either::First(CHECK) => machine.request_check(runtime.now()),
-            Either::First(bits) => return Some(bits),
-            Either::Second(Ok((reply, more))) => {
-                machine.handle_reply(reply.document(), more, runtime.now());
-                return None;
-            }
-            Either::Second(Err(error)) => {
-                machine.handle_failure(error.error, runtime.now());
-                return None;
-            }
+            either => return either,
         }
     }
 }
@@ -291,7 +325,7 @@ fn dispatch(server: &Arc<Server>, machine: &mut Monitor) -> bool {
     };
     while let Some(action) = machine.poll_action() {
         match action {
-            MonitorAction::Event(event) => shared.outbox.push(AnyEvent::Sdam(event)),
+            MonitorAction::Event(event) => shared.heartbeat(event),
             MonitorAction::Outcome(outcome) => {
                 shared.outbox.flush();
                 shared.handle_check(server.id, outcome);
@@ -399,7 +433,7 @@ pub(crate) fn app_error(error: &ConnError, generation: Generation) -> AppError {
 }
 
 /// Looks SRV records up again when the topology asks (specification: "Polling SRV Records").
-pub(crate) async fn srv_polling(shared: Weak<Shared>) {
+pub(crate) async fn srv_polling(shared: Weak<Shared>, stop: Arc<Signal>) {
     loop {
         let Some((runtime, next)) = shared.upgrade().filter(|s| !s.is_closed()).map(|s| {
             let next = s.with_topology("srv timer", |t, _| t.poll_timeout());
@@ -408,7 +442,9 @@ pub(crate) async fn srv_polling(shared: Weak<Shared>) {
             return;
         };
         let Some((at, _)) = next else { return };
-        sleep_until(&*runtime, at).await;
+        if let Either::First(_) = race(raised(&stop), sleep_until(&*runtime, at)).await {
+            return;
+        }
         let Some(shared) = shared.upgrade() else {
             return;
         };

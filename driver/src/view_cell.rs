@@ -57,6 +57,11 @@ impl ViewCell {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiters.with("count", |w| w.wakers.len())
+    }
+
     /// A place among those who wait.
     pub(crate) fn waiter(&self) -> ViewWaiter<'_> {
         ViewWaiter {

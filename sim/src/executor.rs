@@ -9,7 +9,11 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use mongo_client_driver::{Instant, core::rng::Rng, runtime::BoxFuture};
+use mongo_client_driver::{
+    Instant,
+    core::rng::Rng,
+    runtime::{BoxFuture, RuntimeGone},
+};
 
 use crate::{
     machinery::Machinery,
@@ -50,6 +54,7 @@ pub(crate) struct World {
     pub(crate) connection_ids: u64,
     tasks: BTreeMap<u64, Option<BoxFuture<'static, ()>>>,
     next_task: u64,
+    stopped: bool,
     ready: Vec<u64>,
     events: BinaryHeap<Reverse<(Instant, u64)>>,
     payloads: BTreeMap<u64, Event>,
@@ -104,6 +109,7 @@ impl Sim {
             connection_ids: 0,
             tasks: BTreeMap::new(),
             next_task: MAIN + 1,
+            stopped: false,
             ready: Vec::with_capacity(64),
             events: BinaryHeap::with_capacity(64),
             payloads: BTreeMap::new(),
@@ -187,17 +193,33 @@ impl Sim {
 
     /// Runs a task in the background.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.spawn_boxed(Box::pin(task));
+        let _ = self.spawn_boxed(Box::pin(task));
     }
 
-    pub(crate) fn spawn_boxed(&self, task: BoxFuture<'static, ()>) {
+    /// Drops all spawned tasks and takes no more, as a runtime does that is shut down. Futures given
+    /// to [`Self::block_on`] still run.
+    pub fn stop_tasks(&self) {
+        let tasks = {
+            let mut world = lock(&self.world);
+            world.stopped = true;
+            std::mem::take(&mut world.tasks)
+        };
+        drop(tasks);
+    }
+
+    pub(crate) fn spawn_boxed(&self, task: BoxFuture<'static, ()>) -> Result<(), RuntimeGone> {
         let _own = Machinery::enter();
         let mut world = lock(&self.world);
+        if world.stopped {
+            drop(world);
+            return Err(RuntimeGone);
+        }
         let id = world.next_task;
         world.next_task += 1;
         world.stats.spawns += 1;
         world.tasks.insert(id, Some(task));
         world.ready.push(id);
+        Ok(())
     }
 
     fn waker(&self, id: u64) -> Waker {
@@ -220,7 +242,10 @@ impl Sim {
             drop(task);
             lock(&self.world).tasks.remove(&id);
         } else {
-            lock(&self.world).tasks.insert(id, Some(task));
+            let mut world = lock(&self.world);
+            if let Some(place) = world.tasks.get_mut(&id) {
+                *place = Some(task);
+            }
         }
     }
 

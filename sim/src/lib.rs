@@ -24,5 +24,5 @@ pub use self::{
     executor::{Sim, Stats},
     machinery::in_machinery,
     net::{Behaviour, Peer, PeerOutput},
-    script::{Script, Scripted, hello_reply, request_document},
+    script::{Script, Scripted, hello_reply, member_reply, request_document},
 };

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_io::{AsyncRead, AsyncWrite};
+use mongo_client_driver::Instant;
 
 use crate::{
     executor::{Event, Sim, lock},
@@ -71,10 +72,28 @@ pub enum Behaviour {
     Refuse,
 }
 
+/// How fast bytes move over a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flow {
+    /// The most bytes that one read or write moves.
+    pub(crate) chunk: usize,
+    /// The time between two chunks.
+    pub(crate) pause: Duration,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self {
+            chunk: usize::MAX,
+            pause: Duration::ZERO,
+        }
+    }
+}
+
 pub(crate) struct Listener {
     pub(crate) behaviour: Behaviour,
     pub(crate) latency: Duration,
-    pub(crate) chunk: usize,
+    pub(crate) flow: Flow,
     pub(crate) accept: Arc<dyn Fn(u64) -> Box<dyn Peer> + Send + Sync>,
     pub(crate) pipes: Vec<SharedPipe>,
 }
@@ -90,7 +109,7 @@ impl Sim {
         let listener = Listener {
             behaviour: Behaviour::Accept,
             latency: Duration::from_millis(1),
-            chunk: usize::MAX,
+            flow: Flow::default(),
             accept: Arc::new(accept),
             pipes: Vec::new(),
         };
@@ -106,10 +125,25 @@ impl Sim {
         }
     }
 
-    /// The most bytes that one read or write of a listener's connections moves.
+    /// The most bytes that one read or write of a listener's new connections moves.
     pub fn set_chunk(&self, address: &str, bytes: usize) {
         if let Some(listener) = lock(&self.world).listeners.get_mut(address) {
-            listener.chunk = bytes;
+            listener.flow.chunk = bytes;
+        }
+    }
+
+    /// The time between two chunks of a listener's connections, in either direction: until then a
+    /// write is `Pending`. Connections that exist keep theirs.
+    pub fn set_pause(&self, address: &str, pause: Duration) {
+        if let Some(listener) = lock(&self.world).listeners.get_mut(address) {
+            listener.flow.pause = pause;
+        }
+    }
+
+    /// How long the bytes of a listener's new connections are under way.
+    pub fn set_latency(&self, address: &str, latency: Duration) {
+        if let Some(listener) = lock(&self.world).listeners.get_mut(address) {
+            listener.latency = latency;
         }
     }
 
@@ -198,7 +232,9 @@ pub(crate) struct SimStream {
     pub(crate) pipe: SharedPipe,
     pub(crate) peer: Box<dyn Peer>,
     pub(crate) latency: Duration,
-    pub(crate) chunk: usize,
+    pub(crate) flow: Flow,
+    /// When the next chunk may be written.
+    pub(crate) writable: Instant,
 }
 
 impl Drop for SimStream {
@@ -216,7 +252,7 @@ impl AsyncRead for SimStream {
         let _own = Machinery::enter();
         lock(&self.sim.world).stats.reads += 1;
         let mut pipe = self.pipe.lock();
-        let n = pipe.arrived.min(out.len()).min(self.chunk);
+        let n = pipe.arrived.min(out.len()).min(self.flow.chunk);
         if n > 0 {
             for (slot, byte) in out.iter_mut().zip(pipe.bytes.drain(..n)) {
                 *slot = byte;
@@ -237,12 +273,21 @@ impl AsyncRead for SimStream {
 
 impl SimStream {
     /// Moves at most a chunk of the slices to the peer, and schedules what it answers.
-    fn write(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    fn write(&mut self, cx: &Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let _own = Machinery::enter();
-        lock(&self.sim.world).stats.writes += 1;
+        let now = {
+            let mut world = lock(&self.sim.world);
+            world.stats.writes += 1;
+            if world.now < self.writable {
+                world.at(self.writable, Event::Wake(cx.waker().clone()));
+                return Poll::Pending;
+            }
+            world.now
+        };
+        self.writable = now + self.flow.pause;
         let mut pipe = self.pipe.lock();
         if let Some(why) = pipe.closed {
-            return Err(why.into());
+            return Poll::Ready(Err(why.into()));
         }
         let mut out = PeerOutput {
             buffer: &mut pipe.bytes,
@@ -250,7 +295,7 @@ impl SimStream {
             close: None,
             latency: self.latency,
         };
-        let mut left = self.chunk;
+        let mut left = self.flow.chunk;
         for slice in slices {
             let n = slice.len().min(left);
             self.peer.receive(&slice[..n], &mut out);
@@ -258,35 +303,50 @@ impl SimStream {
         }
         let (sent, close) = (out.sent, out.close);
         drop(pipe);
+        self.answer(now, sent, close);
+        Poll::Ready(Ok(self.flow.chunk - left))
+    }
+
+    /// Schedules what the peer has sent; with a pause it arrives chunk by chunk.
+    fn answer(
+        &self,
+        now: Instant,
+        sent: Vec<(usize, Duration)>,
+        close: Option<(io::ErrorKind, Duration)>,
+    ) {
         let mut world = lock(&self.sim.world);
-        let mut last = world.now;
-        for (len, delay) in sent {
-            last = last.max(world.now + delay);
+        let mut last = now;
+        for (mut len, delay) in sent {
+            last = last.max(now + delay);
+            while !self.flow.pause.is_zero() && len > self.flow.chunk {
+                world.at(last, Event::Deliver(self.pipe.clone(), self.flow.chunk));
+                len -= self.flow.chunk;
+                last = last + self.flow.pause;
+            }
             world.at(last, Event::Deliver(self.pipe.clone(), len));
         }
         if let Some((why, delay)) = close {
-            let at = last.max(world.now + delay);
+            let at = last.max(now + delay);
             world.at(at, Event::Close(self.pipe.clone(), why));
         }
-        Ok(self.chunk - left)
     }
 }
 
 impl AsyncWrite for SimStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.write(&[io::IoSlice::new(bytes)]))
+        self.write(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.write(slices))
+        self.write(cx, slices)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -56,8 +56,7 @@ impl Runtime for SimRuntime {
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) -> Result<(), RuntimeGone> {
-        self.sim.spawn_boxed(task);
-        Ok(())
+        self.sim.spawn_boxed(task)
     }
 
     fn offload(&self, job: Job) -> BoxFuture<'static, ()> {
@@ -132,12 +131,13 @@ fn key(listeners: &Listeners, address: &str) -> Option<String> {
 
 fn accept(sim: &Sim, address: &str) -> io::Result<BoxStream> {
     let pipe = SharedPipe::new();
-    let (accept, id, latency, chunk) = {
+    let (accept, id, latency, flow, writable) = {
         let mut world = lock(&sim.world);
         world.connection_ids += 1;
         world.stats.dials += 1;
         let id = world.connection_ids;
         let key = key(&world.listeners, address).ok_or(io::ErrorKind::ConnectionRefused)?;
+        let now = world.now;
         let listener = world
             .listeners
             .get_mut(&key)
@@ -147,7 +147,8 @@ fn accept(sim: &Sim, address: &str) -> io::Result<BoxStream> {
             Arc::clone(&listener.accept),
             id,
             listener.latency,
-            listener.chunk,
+            listener.flow,
+            now,
         )
     };
     let peer = accept(id);
@@ -156,7 +157,8 @@ fn accept(sim: &Sim, address: &str) -> io::Result<BoxStream> {
         pipe,
         peer,
         latency,
-        chunk,
+        flow,
+        writable,
     }))
 }
 

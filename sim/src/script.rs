@@ -1,6 +1,6 @@
 //! A scripted server: real OP_MSG bytes in and out, replies from a closure.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mongo_client_driver::core::bson::{Document, doc};
 
@@ -8,19 +8,23 @@ use crate::net::{Peer, PeerOutput};
 
 const OP_MSG: i32 = 2013;
 const HEADER: usize = 16;
+const MORE_TO_COME: i32 = 2;
 
 /// What a scripted server does with a command.
 pub enum Scripted {
     /// Answers with a document (after the listener's latency).
     Reply(Document),
     /// Answers with a document after a delay.
-    Later(Document, std::time::Duration),
+    Later(Document, Duration),
     /// Does not answer.
     Silence,
     /// Closes the connection.
     Close,
     /// Sends raw bytes.
     Raw(Vec<u8>),
+    /// Answers an exhaust request: all but the last reply say that more come; each has the time
+    /// after which it is sent.
+    Stream(Vec<(Document, Duration)>),
 }
 
 type Answer = Arc<dyn Fn(u64, &Document) -> Scripted + Send + Sync>;
@@ -70,7 +74,7 @@ impl Peer for ScriptPeer {
                 return;
             };
             let answer = (self.script.answer)(self.connection, &command);
-            let encode = |reply: &Document| encode(request_id, reply);
+            let encode = |reply: &Document| encode(1, request_id, 0, reply);
             match answer {
                 _ if more_to_come => {}
                 Scripted::Reply(reply) => out.send(&encode(&reply)),
@@ -78,6 +82,7 @@ impl Peer for ScriptPeer {
                 Scripted::Silence => {}
                 Scripted::Close => out.close(),
                 Scripted::Raw(bytes) => out.send(&bytes),
+                Scripted::Stream(replies) => stream(request_id, &replies, out),
             }
         }
     }
@@ -121,17 +126,31 @@ pub fn request_document(message: &[u8]) -> Option<(i32, bool, Document)> {
     for (name, documents) in sequences {
         command.insert(name, documents);
     }
-    Some((int(4)?, flags & 2 != 0, command))
+    Some((int(4)?, flags & MORE_TO_COME != 0, command))
 }
 
-fn encode(response_to: i32, reply: &Document) -> Vec<u8> {
+fn stream(request_id: i32, replies: &[(Document, Duration)], out: &mut PeerOutput<'_>) {
+    let mut answered = request_id;
+    for (index, (reply, delay)) in replies.iter().enumerate() {
+        let id = answered.wrapping_add(1);
+        let flags = if index + 1 < replies.len() {
+            MORE_TO_COME
+        } else {
+            0
+        };
+        out.send_after(&encode(id, answered, flags, reply), *delay);
+        answered = id;
+    }
+}
+
+fn encode(id: i32, response_to: i32, flags: i32, reply: &Document) -> Vec<u8> {
     let mut body = Vec::new();
     reply
         .to_writer(&mut body)
         .expect("a scripted reply encodes");
     let length = i32::try_from(HEADER + 5 + body.len()).expect("a scripted reply is small");
     let mut out = Vec::with_capacity(HEADER + 5 + body.len());
-    for field in [length, 1, response_to, OP_MSG, 0] {
+    for field in [length, id, response_to, OP_MSG, flags] {
         out.extend_from_slice(&field.to_le_bytes());
     }
     out.push(0);
@@ -160,4 +179,27 @@ pub fn hello_reply(command: &Document) -> Option<Document> {
         "readOnly": false,
         "ok": 1.0,
     })
+}
+
+/// The hello reply of a member of the replica set `rs`, if the command is a handshake.
+#[must_use]
+pub fn member_reply(
+    command: &Document,
+    hosts: &[&str],
+    me: &str,
+    primary: &str,
+) -> Option<Document> {
+    let mut reply = hello_reply(command)?;
+    let writable = me == primary;
+    reply.extend(doc! {
+        "isWritablePrimary": writable,
+        "ismaster": writable,
+        "secondary": !writable,
+        "setName": "rs",
+        "setVersion": 1,
+        "hosts": hosts,
+        "me": me,
+        "primary": primary,
+    });
+    Some(reply)
 }

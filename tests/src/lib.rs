@@ -3,4 +3,5 @@
 pub mod deploy;
 pub mod fault;
 pub mod live;
+pub mod sim;
 pub mod spec;

@@ -1,0 +1,417 @@
+//! What dropping a future does: the rows of the architecture's cancellation table, and every poll.
+
+use std::{
+    collections::BTreeSet,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
+
+use bson::{Bson, Document, doc};
+use futures_util::{
+    StreamExt,
+    future::{join, join_all, join4},
+};
+use mongo_client::{Client, Collection, error::Result};
+use mongo_client_driver::Census;
+use mongo_client_sim::{Behaviour, Scripted};
+use mongo_client_tests::sim::{
+    ADDRESS, Seen, Servers, assert_quiet, drop_after, drop_at_poll, find_reply, pool,
+};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn things(client: &Client) -> Collection<Document> {
+    client.database("db").collection("c")
+}
+
+async fn find(things: &Collection<Document>, token: i32) -> Result<Option<Document>> {
+    things.find_one(doc! { "_id": token }).await
+}
+
+/// A find that must succeed, with its own answer.
+async fn find_ok(things: &Collection<Document>, token: i32) {
+    let found = find(things, token).await.unwrap();
+    assert_eq!(found, Some(doc! { "_id": token }), "another's reply");
+}
+
+fn census(client: &Client) -> Census {
+    client.handle().census()
+}
+
+/// Delays the replies to finds of one token.
+fn delay(servers: &Servers, token: i32, by: Duration) {
+    servers.set_rule(move |seen| {
+        (seen.name() == "find" && seen.token() == Some(&Bson::Int32(token)))
+            .then(|| Scripted::Later(find_reply(seen, 0), by))
+    });
+}
+
+#[test]
+fn dropped_while_waiting_for_a_server_leaves_no_waiter() {
+    let servers = Servers::standalone(1);
+    servers.sim.set_behaviour(ADDRESS, Behaviour::Refuse);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    servers.sim.block_on(async {
+        let dropped = drop_after(&servers.sim, find(&things, 1), 100 * MS);
+        assert!(dropped.await.is_none());
+        assert_quiet(&census(&client));
+        servers.sim.set_behaviour(ADDRESS, Behaviour::Accept);
+        find_ok(&things, 2).await;
+    });
+}
+
+#[test]
+fn dropped_while_waiting_for_a_ticket_keeps_the_order_of_the_others() {
+    let servers = Servers::standalone(2);
+    let client = servers.client(|o| o.max_pool_size = Some(1));
+    let things = things(&client);
+    delay(&servers, 1, 500 * MS);
+    servers.sim.block_on(async {
+        find_ok(&things, 0).await;
+        let first = find_ok(&things, 1);
+        let dropped = async {
+            assert!(
+                drop_after(&servers.sim, find(&things, 2), 100 * MS)
+                    .await
+                    .is_none()
+            );
+            assert_eq!(pool(&client).waiting, 2);
+        };
+        join4(first, dropped, find_ok(&things, 3), find_ok(&things, 4)).await;
+    });
+    let order: Vec<_> = servers
+        .seen("find")
+        .iter()
+        .filter_map(Seen::token)
+        .map(Bson::as_i32)
+        .collect();
+    assert_eq!(order, [Some(0), Some(1), Some(3), Some(4)]);
+    assert_quiet(&census(&client));
+}
+
+#[test]
+fn dropped_with_a_granted_ticket_not_taken_serves_the_next() {
+    let servers = Servers::standalone(3);
+    let client = servers.client(|o| o.max_pool_size = Some(1));
+    let things = things(&client);
+    delay(&servers, 1, 500 * MS);
+    servers.sim.block_on(async {
+        find_ok(&things, 0).await;
+        let mut first = Box::pin(find_ok(&things, 1));
+        let mut second: Option<Pin<Box<dyn Future<Output = _>>>> = Some(Box::pin(find(&things, 2)));
+        let mut third = Box::pin(find_ok(&things, 3));
+        let mut started = false;
+        poll_fn(|cx| {
+            let first_done = first.as_mut().poll(cx).is_ready();
+            if !std::mem::replace(&mut started, true) {
+                assert!(second.as_mut().unwrap().as_mut().poll(cx).is_pending());
+            }
+            assert!(third.as_mut().poll(cx).is_pending());
+            if first_done {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        // The second has been granted the connection and does not know it.
+        assert_eq!(pool(&client).leased, 1);
+        assert_eq!(census(&client).wait_slots, 2);
+        second = None;
+        assert!(second.is_none());
+        assert_eq!(census(&client).wait_slots, 1);
+        third.await;
+    });
+    assert_eq!(servers.seen("find").len(), 3);
+    assert_quiet(&census(&client));
+}
+
+#[test]
+fn dropped_while_a_connection_is_opened_leaves_it_to_the_pool() {
+    let servers = Servers::standalone(4);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    servers.pass(Duration::from_secs(1));
+    servers.sim.set_latency(ADDRESS, 200 * MS);
+    servers.sim.block_on(async {
+        assert!(
+            drop_after(&servers.sim, find(&things, 1), 50 * MS)
+                .await
+                .is_none()
+        );
+        assert_eq!((pool(&client).opening, pool(&client).waiting), (1, 0));
+        servers.sim.sleep(500 * MS).await;
+        assert_eq!(pool(&client).available, 1);
+        let dials = servers.sim.stats().dials;
+        find_ok(&things, 2).await;
+        assert_eq!(servers.sim.stats().dials, dials);
+    });
+    assert_quiet(&census(&client));
+}
+
+/// A socket that takes nothing for a while: the request has not begun to leave.
+#[test]
+fn dropped_before_the_request_is_written_keeps_the_connection() {
+    let servers = Servers::standalone(5);
+    servers.sim.set_pause(ADDRESS, 100 * MS);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    servers.sim.block_on(async {
+        find_ok(&things, 1).await;
+        let dials = servers.sim.stats().dials;
+        assert!(
+            drop_after(&servers.sim, find(&things, 2), 50 * MS)
+                .await
+                .is_none()
+        );
+        assert_eq!(pool(&client).available, 1);
+        find_ok(&things, 3).await;
+        assert_eq!(servers.sim.stats().dials, dials);
+    });
+    let tokens: Vec<_> = servers
+        .seen("find")
+        .iter()
+        .filter_map(Seen::token)
+        .map(Bson::as_i32)
+        .collect();
+    assert_eq!(tokens, [Some(1), Some(3)]);
+    assert_quiet(&census(&client));
+}
+
+#[test]
+fn dropped_with_a_request_partly_written_closes_the_connection() {
+    let servers = Servers::standalone(6);
+    servers.sim.set_chunk(ADDRESS, 64);
+    servers.sim.set_pause(ADDRESS, 10 * MS);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    servers.sim.block_on(async {
+        find_ok(&things, 1).await;
+        servers.sim.sleep(100 * MS).await;
+        let dials = servers.sim.stats().dials;
+        assert!(
+            drop_after(&servers.sim, find(&things, 2), 5 * MS)
+                .await
+                .is_none()
+        );
+        assert_eq!(pool(&client).total(), 0);
+        find_ok(&things, 3).await;
+        assert_eq!(servers.sim.stats().dials, dials + 1);
+    });
+    let seen = servers.seen("find");
+    assert_eq!(seen.len(), 2);
+    assert_ne!(
+        seen[0].lsid(),
+        seen[1].lsid(),
+        "a dirty session was used again"
+    );
+    assert_quiet(&census(&client));
+}
+
+#[test]
+fn dropped_with_the_reply_pending_drains_it_and_reuses_the_connection() {
+    let servers = Servers::standalone(7);
+    let client = servers.client(|o| o.max_pool_size = Some(1));
+    let things = things(&client);
+    delay(&servers, 2, 500 * MS);
+    let before = servers.sim.block_on(async {
+        find_ok(&things, 1).await;
+        let topology = client.topology_description().await.unwrap();
+        assert!(
+            drop_after(&servers.sim, find(&things, 2), 10 * MS)
+                .await
+                .is_none()
+        );
+        topology
+    });
+    assert_eq!((pool(&client).draining, pool(&client).total()), (1, 1));
+    servers.sim.block_on(async {
+        let start = servers.sim.now();
+        find_ok(&things, 3).await;
+        assert!(
+            servers.sim.now() - start >= 450 * MS,
+            "did not wait for the drain"
+        );
+        // The topology hears nothing of a cancellation.
+        let after = client.topology_description().await.unwrap();
+        assert!(std::sync::Arc::ptr_eq(&before, &after));
+    });
+    let seen = servers.seen("find");
+    assert_eq!(
+        seen.iter()
+            .map(|s| s.connection)
+            .collect::<BTreeSet<_>>()
+            .len(),
+        1
+    );
+    assert_ne!(
+        seen[1].lsid(),
+        seen[2].lsid(),
+        "a dirty session was used again"
+    );
+    assert_quiet(&census(&client));
+}
+
+#[test]
+fn a_drain_of_more_than_a_second_closes_the_connection() {
+    let servers = Servers::standalone(8);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    delay(&servers, 2, 5_000 * MS);
+    servers.sim.block_on(async {
+        find_ok(&things, 1).await;
+        assert!(
+            drop_after(&servers.sim, find(&things, 2), 10 * MS)
+                .await
+                .is_none()
+        );
+        servers.sim.sleep(900 * MS).await;
+        assert_eq!(pool(&client).draining, 1);
+        servers.sim.sleep(200 * MS).await;
+        assert_eq!(pool(&client).total(), 0);
+        find_ok(&things, 3).await;
+    });
+    assert_quiet(&census(&client));
+}
+
+#[test]
+fn a_dropped_cursor_is_killed_on_its_server_with_its_session() {
+    let servers = Servers::standalone(9);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    servers.set_rule(|seen| (seen.name() == "find").then(|| Scripted::Reply(find_reply(seen, 77))));
+    servers.sim.block_on(async {
+        let mut cursor = things.find(doc! { "_id": 1 }).await.unwrap();
+        assert!(cursor.next().await.unwrap().is_ok());
+        assert!(servers.seen("killCursors").is_empty());
+    });
+    servers.pass(100 * MS);
+    let killed = servers.seen("killCursors");
+    assert_eq!(killed.len(), 1);
+    assert_eq!(
+        killed[0].command.get_array("cursors").unwrap(),
+        &[Bson::Int64(77)]
+    );
+    assert_eq!(killed[0].lsid(), servers.seen("find")[0].lsid());
+    assert_quiet(&census(&client));
+}
+
+#[test]
+fn a_cursor_that_is_the_last_handle_is_still_killed() {
+    let servers = Servers::standalone(10);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    servers.set_rule(|seen| (seen.name() == "find").then(|| Scripted::Reply(find_reply(seen, 77))));
+    let cursor = servers
+        .sim
+        .block_on(async { things.find(doc! { "_id": 1 }).await })
+        .unwrap();
+    drop((client, things));
+    drop(cursor);
+    servers.pass(Duration::from_secs(10));
+    assert_eq!(servers.seen("killCursors").len(), 1);
+    assert_eq!(servers.seen("endSessions").len(), 1);
+    assert_eq!(servers.sim.tasks_alive(), 0);
+    assert_eq!(servers.sim.open_connections(ADDRESS), 0);
+}
+
+#[test]
+fn the_last_handle_ends_sessions_tasks_and_connections() {
+    let servers = Servers::standalone(11);
+    let client = servers.client(|_| {});
+    servers.sim.block_on(find_ok(&things(&client), 1));
+    drop(client);
+    servers.pass(Duration::from_secs(3));
+    assert_eq!(servers.seen("endSessions").len(), 1);
+    assert_eq!(servers.sim.tasks_alive(), 0);
+    assert_eq!(servers.sim.open_connections(ADDRESS), 0);
+}
+
+/// The operation that is dropped at every poll.
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Find,
+    Insert,
+}
+
+async fn run(verb: Verb, things: &Collection<Document>, token: i32) {
+    match verb {
+        Verb::Find => find_ok(things, token).await,
+        Verb::Insert => {
+            let inserted = things.insert_one(doc! { "_id": token }).await.unwrap();
+            assert_eq!(inserted.inserted_id, Bson::Int32(token));
+        }
+    }
+}
+
+/// Drops an operation at its k-th poll among others, and looks at what is left. Whether the
+/// operation had ended before.
+fn dropped_at(verb: Verb, seed: u64, polls: usize) -> bool {
+    let servers = Servers::standalone(seed);
+    servers.sim.set_chunk(ADDRESS, 48);
+    servers.sim.set_pause(ADDRESS, MS);
+    let client = servers.client(|o| o.max_pool_size = Some(2));
+    let things = things(&client);
+    let ended = servers.sim.block_on(async {
+        let victim = drop_at_poll(run(verb, &things, 0), polls);
+        let others = join_all((1..4).map(|token| run(verb, &things, token)));
+        let (ended, _) = join(victim, others).await;
+        // One that follows at once meets what the dropped one left.
+        join_all((4..7).map(|token| run(verb, &things, token))).await;
+        servers.sim.sleep(Duration::from_secs(2)).await;
+        assert_quiet(&census(&client));
+        run(verb, &things, 7).await;
+        ended.is_some()
+    });
+    check_sessions(&servers, ended);
+    drop(things);
+    drop(client);
+    servers.pass(Duration::from_secs(5));
+    assert_eq!(servers.sim.tasks_alive(), 0);
+    assert_eq!(servers.sim.open_connections(ADDRESS), 0);
+    ended
+}
+
+/// The session of a request whose reply nobody took is dirty: nobody uses it again.
+fn check_sessions(servers: &Servers, ended: bool) {
+    let mut seen = servers.seen("find");
+    seen.extend(servers.seen("insert"));
+    let zero = Bson::Int32(0);
+    let Some(victim) = seen.iter().position(|s| s.token() == Some(&zero)) else {
+        return;
+    };
+    if !ended {
+        let lsid = seen[victim].lsid();
+        assert!(
+            seen[victim + 1..].iter().all(|s| s.lsid() != lsid),
+            "a dirty session was reused"
+        );
+    }
+}
+
+fn dropped_at_every_poll(verb: Verb) {
+    for seed in 0..6 {
+        let mut polls = 1;
+        while !dropped_at(verb, seed, polls) {
+            polls += 1;
+            assert!(polls < 1_000, "the operation never ends");
+        }
+        assert!(
+            polls > 8,
+            "too few suspension points for the test to mean anything: {polls}"
+        );
+    }
+}
+
+#[test]
+fn a_find_dropped_at_any_poll_leaves_nothing_behind() {
+    dropped_at_every_poll(Verb::Find);
+}
+
+#[test]
+fn an_insert_dropped_at_any_poll_leaves_nothing_behind() {
+    dropped_at_every_poll(Verb::Insert);
+}
