@@ -17,6 +17,11 @@ pub enum ErrorKind {
     Bson(bson::error::Error),
     /// The server answered a command with an error.
     Command(CommandError),
+    /// No connection became free in time, or too many operations wait for one already.
+    ConnectionCheckout {
+        /// The state of the pool.
+        message: String,
+    },
     /// A connection could not be had because its pool was cleared.
     ConnectionPoolCleared {
         /// Why the pool was cleared.
@@ -106,6 +111,9 @@ impl fmt::Display for ErrorKind {
             Self::Authentication { message } => write!(f, "authentication failed: {message}"),
             Self::Bson(e) => write!(f, "BSON error: {e}"),
             Self::Command(e) => write!(f, "command failed: {e}"),
+            Self::ConnectionCheckout { message } => {
+                write!(f, "connection checkout failed: {message}")
+            }
             Self::ConnectionPoolCleared { message } => {
                 write!(f, "connection pool cleared: {message}")
             }

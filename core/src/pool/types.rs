@@ -209,10 +209,10 @@ impl PoolError {
             Self::Closed => Error::new(ErrorKind::ConnectionPoolCleared {
                 message: self.to_string(),
             }),
-            Self::WaitQueueFull => Error::new(ErrorKind::ServerSelection {
+            Self::WaitQueueFull => Error::new(ErrorKind::ConnectionCheckout {
                 message: self.to_string(),
             }),
-            Self::WaitQueueTimeout { .. } => Error::new(ErrorKind::ServerSelection {
+            Self::WaitQueueTimeout { .. } => Error::new(ErrorKind::ConnectionCheckout {
                 message: self.to_string(),
             })
             .with_timeout(),
