@@ -16,6 +16,7 @@ use bson::{Document, doc};
 use mongo_client::{
     Client, Collection, Database,
     error::Error,
+    event::{EventHandler, cmap::CmapEvent},
     options::{ClientOptions, ReadConcern, ReadPreference, WriteConcern},
 };
 use mongo_client_tests::{
@@ -199,7 +200,15 @@ async fn destructive_step_downs_are_not_seen_by_retryable_writes() {
     let Some(set) = deploy::own_cluster("stepdown", Plan::replica_set(3)) else {
         return;
     };
-    let client = live::build(majority(&set.uri()));
+    let mut options = majority(&set.uri());
+    let cleared = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&cleared);
+    options.cmap_event_handler = Some(EventHandler::callback(move |event| {
+        if matches!(event, CmapEvent::PoolCleared(_)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    let client = live::build(options);
     let load = Load::start(&client);
     load.goes_on(20).await;
 
@@ -214,6 +223,8 @@ async fn destructive_step_downs_are_not_seen_by_retryable_writes() {
 
     let written = load.check().await;
     assert_eq!(errors(&written), [""; 0]);
+    // Connections survive a step-down.
+    assert_eq!(cleared.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
