@@ -1,1 +1,1 @@
-//! Benchmarks.
+//! Benchmarks of the machines: `cargo bench -p mongo-client-benches`.
