@@ -32,6 +32,7 @@ use crate::{
     session::{ImplicitSession, Session},
     shared::Shared,
     tasks,
+    view_cell::Snapshot,
     wait::sleep_until,
 };
 
@@ -200,6 +201,7 @@ impl Run<'_> {
         let mut criteria = Criteria::new(target.clone());
         criteria.deprioritized.extend_from_slice(deprioritized);
         let mut waiter = shared.views.waiter();
+        let mut asked: Option<Arc<Snapshot>> = None;
         let mut timer: Option<Box<dyn crate::runtime::Timer>> = None;
         let found = poll_fn(|cx| {
             loop {
@@ -233,7 +235,14 @@ impl Run<'_> {
                     }
                     Selection::None => {}
                 }
-                shared.request_check();
+                // Once per view: a future that is polled often asks no more often.
+                if asked
+                    .as_ref()
+                    .is_none_or(|view| !Arc::ptr_eq(view, &snapshot))
+                {
+                    shared.request_check();
+                    asked = Some(Arc::clone(&snapshot));
+                }
                 let armed = timer.get_or_insert_with(|| {
                     let mut timer = shared.runtime.timer();
                     timer.reset(deadline);

@@ -1,7 +1,10 @@
 //! The driver on the scripted runtime: virtual time, no sockets.
 
 use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::Poll,
     time::Duration,
 };
 
@@ -31,6 +34,11 @@ fn things(client: &Client) -> Collection<Document> {
 async fn find_ok(things: &Collection<Document>, token: i32) {
     let found = things.find_one(doc! { "_id": token }).await.unwrap();
     assert_eq!(found, Some(doc! { "_id": token }), "another's reply");
+}
+
+/// Polls a future once; whether it is pending.
+async fn poll_once(future: &mut (impl Future + Unpin)) -> bool {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_pending())).await
 }
 
 type Log<T> = Arc<Mutex<Vec<T>>>;
@@ -88,6 +96,26 @@ fn starving_selections_wait_without_spinning() {
     // A check each 500 ms, and what it wakes.
     let stats = servers.sim.stats();
     assert!(stats.wakes < 20 * 60, "{stats:?}");
+}
+
+#[test]
+fn a_starving_selection_that_is_polled_often_asks_no_more_often() {
+    let servers = Servers::standalone(29);
+    servers.sim.set_behaviour(ADDRESS, Behaviour::Refuse);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    servers.sim.block_on(async {
+        servers.sim.sleep(SECOND).await;
+        let before = servers.sim.stats().wakes;
+        let mut waiting = things.find_one(doc! {}).into_future();
+        for _ in 0..100 {
+            assert!(poll_once(&mut waiting).await);
+            servers.sim.sleep(MS).await;
+        }
+        // Those of the 100 sleeps, and a few of the monitor.
+        let wakes = servers.sim.stats().wakes - before;
+        assert!(wakes < 110, "{wakes}");
+    });
 }
 
 #[test]
