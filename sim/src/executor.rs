@@ -7,6 +7,7 @@ use std::{
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
 use mongo_client_driver::{
@@ -22,6 +23,10 @@ use crate::{
 
 /// More task polls than this without time moving is a busy loop.
 const POLLS_PER_INSTANT_MAX: u64 = 1_000_000;
+
+/// A future that takes longer than this, in virtual time, is taken to wait for ever: background
+/// tasks with timers would otherwise keep the simulation busy.
+const TIME_MAX: Duration = Duration::from_secs(86_400);
 
 /// Counters since the simulation began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,13 +147,14 @@ impl Sim {
     ///
     /// # Panics
     ///
-    /// When nothing can run any more while the future is pending, or when tasks run for ever
-    /// without time moving.
+    /// When nothing can run any more while the future is pending, when tasks run for ever without
+    /// time moving, or when the future takes more than a day.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         let waker = self.waker(MAIN);
         lock(&self.world).ready.push(MAIN);
         let mut polls = 0_u64;
+        let end = self.now() + TIME_MAX;
         loop {
             let next = lock(&self.world).next_ready();
             match next {
@@ -164,6 +170,7 @@ impl Sim {
                         self.advance(),
                         "deadlock: nothing can run and no event is due"
                     );
+                    assert!(self.now() < end, "the future does not end");
                     polls = 0;
                 }
             }
@@ -176,7 +183,7 @@ impl Sim {
     }
 
     /// Waits on the virtual clock.
-    pub async fn sleep(&self, duration: std::time::Duration) {
+    pub async fn sleep(&self, duration: Duration) {
         let until = self.now() + duration;
         let mut armed = false;
         std::future::poll_fn(|cx| {
