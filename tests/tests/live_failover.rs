@@ -5,6 +5,7 @@
 //! those plus the failed ones, of which nobody knows whether they were done.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,6 +14,7 @@ use std::{
 };
 
 use bson::{Document, doc};
+use futures_util::FutureExt;
 use mongo_client::{
     Client, Collection, Database,
     error::Error,
@@ -66,12 +68,17 @@ impl Load {
         let targets: Vec<u64> = counters()
             .map(|n| n.load(Ordering::Relaxed) + rounds)
             .collect();
-        live::eventually("more acknowledged writes of each task", || async {
+        let enough = live::eventually("more acknowledged writes of each task", || async {
             counters()
                 .zip(&targets)
                 .all(|(n, target)| n.load(Ordering::Relaxed) >= *target)
-        })
-        .await;
+        });
+        let watched = AssertUnwindSafe(enough).catch_unwind().await;
+        if watched.is_err() {
+            let done: Vec<u64> = counters().map(|n| n.load(Ordering::Relaxed)).collect();
+            let topology = self.db.client().topology_description().await;
+            panic!("{done:?} of {targets:?}; {topology:#?}");
+        }
     }
 
     /// Ends the tasks and compares what they did with what is stored.
