@@ -29,7 +29,7 @@ mod insert_many;
 mod insert_one;
 mod list_collections;
 mod list_databases;
-mod reply;
+pub(crate) mod reply;
 mod run_command;
 mod scope;
 #[cfg(test)]

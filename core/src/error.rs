@@ -10,7 +10,7 @@ mod write;
 
 use std::{any::Any, collections::HashSet, fmt, io, sync::Arc, time::Duration};
 
-use bson::{Bson, RawDocumentBuf};
+use bson::{RawBsonRef, RawDocumentBuf};
 
 pub use self::{
     kind::{CommandError, ErrorKind},
@@ -205,10 +205,10 @@ impl Error {
             .as_ref()?
             .get("baseBackoffMS")
             .ok()??;
-        let ms = match Bson::try_from(value).ok()? {
-            Bson::Int32(v) => u64::try_from(v).ok()?,
-            Bson::Int64(v) => u64::try_from(v).ok()?,
-            Bson::Double(v) if v >= 0.0 => v as u64,
+        let ms = match value {
+            RawBsonRef::Int32(v) => u64::try_from(v).ok()?,
+            RawBsonRef::Int64(v) => u64::try_from(v).ok()?,
+            RawBsonRef::Double(v) if v >= 0.0 => v as u64,
             _ => return None,
         };
         Some(Duration::from_millis(ms))

@@ -6,6 +6,7 @@ use bson::{Bson, Document, RawDocument, Timestamp, oid::ObjectId};
 
 use crate::{
     error::{Error, Result},
+    nesting,
     net::ServerAddress,
 };
 
@@ -172,9 +173,7 @@ impl HelloReply {
     /// [`ErrorKind::InvalidResponse`](crate::error::ErrorKind::InvalidResponse) that names the
     /// field. A reply with `ok: 0` parses; see [`Self::ok`].
     pub fn parse(reply: &RawDocument) -> Result<Self> {
-        let doc = Document::try_from(reply)
-            .map_err(|e| Error::invalid_response(format!("hello reply: {e}")))?;
-        Self::from_document(doc)
+        Self::from_document(nesting::to_document("hello reply", reply)?)
     }
 
     /// Parses a reply that is already a [`Document`].
@@ -248,5 +247,20 @@ impl HelloReply {
             operation_time: doc.get_timestamp("operationTime").ok(),
             raw: doc,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::rawdoc;
+
+    use super::*;
+    use crate::nesting::tests::nested;
+
+    #[test]
+    fn a_reply_that_is_nested_too_deeply_is_refused() {
+        let reply = rawdoc! { "ok": 1, "tags": nested(100_000, 3) };
+        let error = HelloReply::parse(&reply).unwrap_err();
+        assert!(error.to_string().contains("hello reply"), "{error}");
     }
 }

@@ -23,6 +23,7 @@ pub mod event;
 pub mod hello;
 pub mod id;
 pub mod monitor;
+pub mod nesting;
 pub mod net;
 pub mod op;
 pub mod options;

@@ -9,6 +9,7 @@ use mongo_client_core::{
         ConnectionInfo,
     },
     id::{ExchangeId, OperationId},
+    nesting,
     op::Operation,
     time::Instant,
     wire::{Reply, Request, command_document},
@@ -141,5 +142,5 @@ impl CommandMonitor {
 }
 
 fn to_document(raw: &RawDocument) -> Document {
-    Document::try_from(raw).unwrap_or_default()
+    nesting::to_document("reply", raw).unwrap_or_default()
 }

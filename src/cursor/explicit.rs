@@ -18,7 +18,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Remote, implicit::empty_document};
 use crate::{
-    action::BoxFuture,
+    action::{BoxFuture, reply},
     client::{Client, Executed, SessionArg},
     session::ClientSession,
 };
@@ -155,7 +155,7 @@ impl<T> SessionCursor<T> {
     where
         T: Deserialize<'a>,
     {
-        Ok(bson::deserialize_from_slice(self.current().as_bytes())?)
+        reply::decode(self.current())
     }
 
     /// Decodes the documents into another type.

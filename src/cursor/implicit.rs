@@ -18,7 +18,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::Remote;
 use crate::{
-    action::BoxFuture,
+    action::{BoxFuture, reply},
     client::ImplicitSession,
     client::{Client, Executed, SessionArg},
 };
@@ -185,7 +185,7 @@ impl<T> Cursor<T> {
     where
         T: Deserialize<'a>,
     {
-        Ok(bson::deserialize_from_slice(self.current().as_bytes())?)
+        reply::decode(self.current())
     }
 
     /// Whether there may be more documents: some are buffered, or the server has a cursor.

@@ -1,9 +1,10 @@
 //! Reading the server's replies: errors, and the fields of SASL replies.
 
-use bson::{Bson, Document, RawBsonRef, RawDocument};
+use bson::{Bson, RawBsonRef, RawDocument};
 
 use crate::{
     error::{CommandError, Error, ErrorKind, Result},
+    nesting,
     options::AuthMechanism,
 };
 
@@ -100,7 +101,9 @@ fn failure(reply: &RawDocument, mechanism: AuthMechanism) -> Error {
             _ => Vec::new(),
         },
         topology_version: match reply.get("topologyVersion") {
-            Ok(Some(RawBsonRef::Document(version))) => Document::try_from(version).ok(),
+            Ok(Some(RawBsonRef::Document(version))) => {
+                nesting::to_document("topologyVersion", version).ok()
+            }
             _ => None,
         },
     };

@@ -8,6 +8,7 @@ use bson::{Document, RawArray, RawBsonRef, RawDocument, Timestamp};
 
 use crate::{
     error::{CommandError, Error, ErrorKind, Result, WriteConcernError, WriteError, WriteFailure},
+    nesting,
     wire::Reply,
 };
 
@@ -137,8 +138,7 @@ pub fn command_error(doc: &RawDocument) -> Result<Error> {
     error.code_name = text("codeName")?;
     error.message = text("errmsg")?;
     if let Some(version) = field(doc, "topologyVersion")?.and_then(RawBsonRef::as_document) {
-        let version = Document::try_from(version).map_err(|e| invalid("topologyVersion", e))?;
-        error.topology_version = Some(version);
+        error.topology_version = Some(nesting::to_document("topologyVersion", version)?);
     }
     Ok(Error::new(ErrorKind::Command(error)).with_response(doc.to_owned()))
 }
@@ -221,9 +221,7 @@ fn failure(name: &str, doc: &RawDocument) -> Result<(i32, String, String, Option
         Ok(value.unwrap_or_default().to_owned())
     };
     let details = match field(doc, "errInfo")?.and_then(RawBsonRef::as_document) {
-        Some(info) => {
-            Some(Document::try_from(info).map_err(|e| invalid(&format!("{name}.errInfo"), e))?)
-        }
+        Some(info) => Some(nesting::to_document(&format!("{name}.errInfo"), info)?),
         None => None,
     };
     Ok((code, text("codeName")?, text("errmsg")?, details))
@@ -253,6 +251,7 @@ mod tests {
     use bson::{doc, rawdoc};
 
     use super::*;
+    use crate::nesting::tests::nested;
 
     #[test]
     fn an_error_reply_becomes_an_error_with_everything_it_says() {
@@ -272,6 +271,19 @@ mod tests {
         assert_eq!(command.topology_version, Some(doc! { "counter": 3_i64 }));
         assert!(error.contains_label("Other") && error.contains_label("RetryableWriteError"));
         assert_eq!(error.server_response(), Some(&reply));
+    }
+
+    #[test]
+    fn details_that_are_nested_too_deeply_are_refused() {
+        let deep = nested(100_000, 3);
+        let version = rawdoc! { "ok": 0, "code": 91, "topologyVersion": deep.clone() };
+        let details = rawdoc! {
+            "ok": 1, "writeConcernError": { "code": 64, "errInfo": deep },
+        };
+        for (reply, field) in [(version, "topologyVersion"), (details, "errInfo")] {
+            let error = check(&reply).unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use bson::{Bson, RawArray, RawBsonRef, RawDocument};
 
 use super::reply::{self, field, index, integer, invalid};
-use crate::error::{Result, WriteConcernError, WriteError};
+use crate::{
+    error::{Result, WriteConcernError, WriteError},
+    nesting,
+};
 
 /// The reply to `insert`, `update` or `delete`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,6 +92,7 @@ pub fn parse_update(doc: &RawDocument) -> Result<WriteReply> {
         out.n_modified = count(doc, "nModified")?;
     }
     if let Some(value) = field(doc, "upserted")? {
+        nesting::check("upserted", doc)?;
         let list = value
             .as_array()
             .ok_or_else(|| invalid("upserted", "not an array"))?;
@@ -139,6 +143,7 @@ pub fn parse_count(doc: &RawDocument) -> Result<u64> {
 ///
 /// As [`parse_insert`].
 pub fn parse_distinct(doc: &RawDocument) -> Result<&RawArray> {
+    nesting::check("values", doc)?;
     field(doc, "values")?
         .and_then(RawBsonRef::as_array)
         .ok_or_else(|| invalid("values", "missing or not an array"))

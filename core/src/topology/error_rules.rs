@@ -3,12 +3,11 @@
 //! Pure functions over an [`AppError`]. Codes decide when there is one; texts only without a code;
 //! `writeErrors` are never read.
 
-use bson::Document;
-
 use super::{AppError, ErrorPhase};
 use crate::{
     error::{Error, ErrorKind, SYSTEM_OVERLOADED_ERROR, WriteFailure},
     hello::TopologyVersion,
+    nesting,
 };
 
 /// What an error means for the topology.
@@ -94,7 +93,7 @@ pub(super) fn topology_version(error: &Error) -> Option<TopologyVersion> {
         return TopologyVersion::parse(doc);
     }
     let raw = error.server_response()?.get_document("topologyVersion");
-    TopologyVersion::parse(&Document::try_from(raw.ok()?).ok()?)
+    TopologyVersion::parse(&nesting::to_document("topologyVersion", raw.ok()?).ok()?)
 }
 
 /// Whether `current` is known to be newer than `other`, or equal where `or_equal` (SDAM:
