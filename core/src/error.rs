@@ -14,7 +14,7 @@ use bson::{RawBsonRef, RawDocumentBuf};
 
 pub use self::{
     kind::{CommandError, ErrorKind},
-    write::{InsertManyError, WriteConcernError, WriteError, WriteFailure},
+    write::{IndexedWriteError, InsertManyError, WriteConcernError, WriteError, WriteFailure},
 };
 use crate::net::ServerAddress;
 
@@ -222,7 +222,7 @@ impl Error {
             ErrorKind::InsertMany(e) => e
                 .write_errors
                 .as_ref()
-                .and_then(|all| all.first().map(|(_, e)| e.code))
+                .and_then(|all| all.first().map(|e| e.code))
                 .or_else(|| e.write_concern_error.as_ref().map(|e| e.code)),
             ErrorKind::Write(WriteFailure::WriteConcernError(e)) => Some(e.code),
             ErrorKind::Write(WriteFailure::WriteError(e)) => Some(e.code),

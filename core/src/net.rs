@@ -1,6 +1,6 @@
 //! Server addresses, without sockets.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use crate::error::Error;
 
@@ -132,6 +132,15 @@ impl FromStr for ServerAddress {
 
     fn from_str(s: &str) -> Result<Self, Error> {
         Self::parse(s)
+    }
+}
+
+impl From<SocketAddr> for ServerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp {
+            host: address.ip().to_string(),
+            port: Some(address.port()),
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! [`ClientOptions::parse`](crate::options::ClientOptions) for connection strings (module
 //! [`uri`](crate::uri)).
 
+mod builders;
+
 use std::{fmt, path::PathBuf, time::Duration};
 
 use bson::{Document, Timestamp};

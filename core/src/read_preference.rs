@@ -17,22 +17,22 @@ pub enum ReadPreference {
     /// The primary if it is available, otherwise a secondary.
     PrimaryPreferred {
         /// Further restrictions, which apply to secondaries.
-        options: ReadPreferenceOptions,
+        options: Option<ReadPreferenceOptions>,
     },
     /// Only a secondary.
     Secondary {
         /// Further restrictions.
-        options: ReadPreferenceOptions,
+        options: Option<ReadPreferenceOptions>,
     },
     /// A secondary if one is available, otherwise the primary.
     SecondaryPreferred {
         /// Further restrictions, which apply to secondaries.
-        options: ReadPreferenceOptions,
+        options: Option<ReadPreferenceOptions>,
     },
     /// Any member, by latency.
     Nearest {
         /// Further restrictions.
-        options: ReadPreferenceOptions,
+        options: Option<ReadPreferenceOptions>,
     },
 }
 
@@ -113,7 +113,7 @@ impl ReadPreference {
     #[must_use]
     pub fn primary_preferred(options: impl Into<Option<ReadPreferenceOptions>>) -> Self {
         Self::PrimaryPreferred {
-            options: options.into().unwrap_or_default(),
+            options: options.into(),
         }
     }
 
@@ -121,7 +121,7 @@ impl ReadPreference {
     #[must_use]
     pub fn secondary(options: impl Into<Option<ReadPreferenceOptions>>) -> Self {
         Self::Secondary {
-            options: options.into().unwrap_or_default(),
+            options: options.into(),
         }
     }
 
@@ -129,7 +129,7 @@ impl ReadPreference {
     #[must_use]
     pub fn secondary_preferred(options: impl Into<Option<ReadPreferenceOptions>>) -> Self {
         Self::SecondaryPreferred {
-            options: options.into().unwrap_or_default(),
+            options: options.into(),
         }
     }
 
@@ -137,7 +137,7 @@ impl ReadPreference {
     #[must_use]
     pub fn nearest(options: impl Into<Option<ReadPreferenceOptions>>) -> Self {
         Self::Nearest {
-            options: options.into().unwrap_or_default(),
+            options: options.into(),
         }
     }
 
@@ -153,7 +153,7 @@ impl ReadPreference {
         }
     }
 
-    /// The restrictions; `None` for mode primary.
+    /// The restrictions; always `None` for mode primary.
     #[must_use]
     pub fn options(&self) -> Option<&ReadPreferenceOptions> {
         match self {
@@ -161,7 +161,7 @@ impl ReadPreference {
             Self::Nearest { options }
             | Self::PrimaryPreferred { options }
             | Self::Secondary { options }
-            | Self::SecondaryPreferred { options } => Some(options),
+            | Self::SecondaryPreferred { options } => options.as_ref(),
         }
     }
 

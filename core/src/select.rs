@@ -237,9 +237,10 @@ impl<'a> Candidates<'a> {
     }
 
     /// Narrows by staleness, then by the first tag set that any server matches.
-    fn restricted(mut self, options: &'a ReadPreferenceOptions) -> Option<Self> {
-        self.max_staleness = options.max_staleness;
-        match options.tag_sets.as_deref() {
+    fn restricted(mut self, options: &'a Option<ReadPreferenceOptions>) -> Option<Self> {
+        let options = options.as_ref();
+        self.max_staleness = options.and_then(|o| o.max_staleness);
+        match options.and_then(|o| o.tag_sets.as_deref()) {
             None | Some([]) => self.or_none(),
             Some(sets) => sets.iter().find_map(|set| {
                 let tags = Some(set);

@@ -1,11 +1,11 @@
 //! `insert_many`: batches of documents, and what became of each (specification: "CRUD").
 
-use std::{borrow::Borrow, ops::Range};
+use std::{borrow::Borrow, collections::HashSet, ops::Range};
 
 use bson::{Bson, RawDocumentBuf, oid::ObjectId};
 use bytes::Bytes;
 use mongo_client_core::{
-    error::{Error, ErrorKind, InsertManyError, Result},
+    error::{Error, ErrorKind, IndexedWriteError, InsertManyError, Result},
     net::ServerAddress,
     op::{BatchLimits, CommandSpec, DocumentSequence, Retryability, parse_insert, split_batches},
 };
@@ -166,7 +166,7 @@ impl Outcome {
                 reply
                     .write_errors
                     .into_iter()
-                    .map(|(i, e)| (batch.start + i, e)),
+                    .map(|(i, e)| IndexedWriteError::new(batch.start.saturating_add(i), e)),
             );
             if reply.write_concern_error.is_some() {
                 error.write_concern_error = reply.write_concern_error;
@@ -183,14 +183,15 @@ impl Outcome {
         };
         let refused = error.write_errors.take().unwrap_or_default();
         let end = match refused.first() {
-            Some((index, _)) if self.ordered => *index,
+            Some(first) if self.ordered => first.index,
             _ => self.attempted,
         };
+        let skipped: HashSet<usize> = refused.iter().map(|e| e.index).collect();
         error.inserted_ids = ids
             .into_iter()
             .enumerate()
             .take(end)
-            .filter(|(index, _)| !refused.iter().any(|(i, _)| i == index))
+            .filter(|(index, _)| !skipped.contains(index))
             .collect();
         error.write_errors = (!refused.is_empty()).then_some(refused);
         let out = labelled(Error::new(ErrorKind::InsertMany(error)), &response);
@@ -295,7 +296,7 @@ mod tests {
         assert!(!outcome.record(&(2..5), &executed(refused())).unwrap());
         let (failed, error) = failure(outcome);
         assert_eq!(
-            failed.write_errors.as_ref().unwrap()[0].0,
+            failed.write_errors.as_ref().unwrap()[0].index,
             3,
             "the caller's index"
         );
@@ -314,7 +315,7 @@ mod tests {
             .write_errors
             .iter()
             .flatten()
-            .map(|(i, _)| *i)
+            .map(|e| e.index)
             .collect();
         assert_eq!(indices, [1, 4]);
         assert_eq!(inserted(&failed), [0, 2, 3, 5]);
@@ -336,5 +337,23 @@ mod tests {
         assert_eq!(failed.write_concern_error.as_ref().unwrap().code, 64);
         assert_eq!(failed.write_errors, None);
         assert_eq!(inserted(&failed).len(), 6);
+    }
+
+    #[test]
+    fn many_refused_documents_are_told_apart_in_linear_time() {
+        const COUNT: usize = 200_000;
+        let mut outcome = Outcome::new(false);
+        outcome.attempted = COUNT;
+        let refused = InsertManyError::default();
+        outcome.failure = Some((refused, ServerAddress::default(), rawdoc! {}));
+        if let Some((error, ..)) = &mut outcome.failure {
+            let all = (0..COUNT).map(|i| IndexedWriteError::new(i, Default::default()));
+            error.write_errors = Some(all.collect());
+        }
+        let error = outcome.finish(vec![Bson::Null; COUNT]).unwrap_err();
+        let ErrorKind::InsertMany(failed) = *error.kind else {
+            panic!("{error}");
+        };
+        assert!(failed.inserted_ids.is_empty());
     }
 }

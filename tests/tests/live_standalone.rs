@@ -370,7 +370,7 @@ async fn insert_many_stops_at_a_refused_document_only_when_ordered() {
             panic!("{error:?}");
         };
         let errors = failure.write_errors.as_ref().unwrap();
-        let indexes: Vec<usize> = errors.iter().map(|(index, _)| *index).collect();
+        let indexes: Vec<usize> = errors.iter().map(|e| e.index).collect();
         let mut kept: Vec<usize> = failure.inserted_ids.keys().copied().collect();
         kept.sort_unstable();
         assert_eq!((indexes, &kept), (refused, &inserted));

@@ -69,12 +69,54 @@ impl fmt::Display for WriteError {
     }
 }
 
+/// The server refused one of several writes.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct IndexedWriteError {
+    /// Which write, in the caller's order.
+    pub index: usize,
+    /// The error code.
+    pub code: i32,
+    /// The name of the code, where the server sent one.
+    pub code_name: Option<String>,
+    /// The server's text.
+    pub message: String,
+    /// Further facts (`errInfo`).
+    pub details: Option<Document>,
+}
+
+impl IndexedWriteError {
+    /// The refusal of the write at `index`.
+    #[must_use]
+    pub fn new(index: usize, error: WriteError) -> Self {
+        Self {
+            index,
+            code: error.code,
+            code_name: error.code_name,
+            message: error.message,
+            details: error.details,
+        }
+    }
+}
+
+impl fmt::Display for IndexedWriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            index,
+            code,
+            message,
+            ..
+        } = self;
+        write!(f, "document {index}: write error: {message} (code {code})")
+    }
+}
+
 /// What `insert_many` could not do, and what it did.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct InsertManyError {
-    /// The refused documents: index in the caller's order, and why.
-    pub write_errors: Option<Vec<(usize, WriteError)>>,
+    /// The refused documents, and why.
+    pub write_errors: Option<Vec<IndexedWriteError>>,
     /// The last write concern error.
     pub write_concern_error: Option<WriteConcernError>,
     /// The `_id` of each document that was inserted, by index in the caller's order.
@@ -87,8 +129,8 @@ impl fmt::Display for InsertManyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let refused = self.write_errors.as_ref().map_or(0, Vec::len);
         write!(f, "{} inserted, {refused} refused", self.inserted_ids.len())?;
-        if let Some((index, e)) = self.write_errors.as_ref().and_then(|all| all.first()) {
-            write!(f, "; document {index}: {e}")?;
+        if let Some(e) = self.write_errors.as_ref().and_then(|all| all.first()) {
+            write!(f, "; {e}")?;
         }
         if let Some(e) = &self.write_concern_error {
             write!(f, "; {e}")?;

@@ -10,7 +10,7 @@ use bson::Timestamp;
 use super::{Target, raw};
 use crate::{
     concern::{Acknowledgment, ReadConcern, WriteConcern},
-    read_preference::{ReadPreference, ReadPreferenceOptions},
+    read_preference::ReadPreference,
     topology::{ServerType, TopologyType},
 };
 
@@ -34,7 +34,7 @@ pub fn sent_read_preference(
         (ServerType::Mongos | ServerType::LoadBalancer, _) => Some(Cow::Borrowed(preference)),
         (_, TopologyType::Single) if primary => {
             Some(Cow::Owned(ReadPreference::PrimaryPreferred {
-                options: ReadPreferenceOptions::default(),
+                options: None,
             }))
         }
         _ if primary => None,

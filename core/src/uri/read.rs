@@ -158,18 +158,21 @@ fn read_preference(values: &mut Values) -> Result<Option<SelectionCriteria>> {
         .and_then(|n| u64::try_from(n).ok())
         .map(std::time::Duration::from_secs);
     let mode = mode(values);
-    let options = ReadPreferenceOptions {
+    let restrictions = ReadPreferenceOptions {
         tag_sets,
         max_staleness,
         hedge: None,
     };
+    let options = (restrictions != ReadPreferenceOptions::default()).then_some(restrictions);
     let preference = match mode {
         Some("nearest") => ReadPreference::Nearest { options },
         Some("primaryPreferred") => ReadPreference::PrimaryPreferred { options },
         Some("secondary") => ReadPreference::Secondary { options },
         Some("secondaryPreferred") => ReadPreference::SecondaryPreferred { options },
-        _ if options.max_staleness.is_some() => return Err(needs_mode("maxStalenessSeconds")),
-        _ if !options.is_default() => return Err(needs_mode("readPreferenceTags")),
+        _ if max_staleness.is_some() => return Err(needs_mode("maxStalenessSeconds")),
+        _ if options.as_ref().is_some_and(|o| !o.is_default()) => {
+            return Err(needs_mode("readPreferenceTags"));
+        }
         Some(_) => ReadPreference::Primary,
         None => return Ok(None),
     };
