@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
     time::Duration,
 };
@@ -185,6 +185,8 @@ impl Handle {
             let settings = Settings::new(&options, Arc::clone(&inner.ambient.clock))?;
             self.start(runtime, Arc::new(options), settings)
         };
+        // Pairs with the fence of `shutdown`: at least one of the two sees the other.
+        fence(Ordering::SeqCst);
         if inner.closed.load(Ordering::Acquire) {
             // It was shut down meanwhile, and `shutdown` may not have seen it.
             shared.close();
@@ -278,6 +280,7 @@ impl Handle {
     /// When dropped, the client is closed by the last handle instead.
     pub async fn shutdown(&self) {
         self.inner.closed.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
         if let Some(shared) = self.inner.shared.get() {
             end_sessions(shared).await;
             shared.close();

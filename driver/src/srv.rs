@@ -149,11 +149,20 @@ async fn lookup(
         }
         if let Some(bytes) = resolver.poll_stream_write()
             && let Some((server, stream)) = sockets.stream.as_mut()
-            && let Err(error) = write_all(stream, &bytes).await
         {
             let server = *server;
-            resolver.handle_fault(server, &error.to_string(), runtime.now());
-            continue;
+            let until = resolver.poll_timeout().unwrap_or(Instant::MAX);
+            match race(write_all(stream, &bytes), sleep_until(&**runtime, until)).await {
+                Either::First(Ok(())) => {}
+                Either::First(Err(error)) => {
+                    resolver.handle_fault(server, &error.to_string(), runtime.now());
+                    continue;
+                }
+                Either::Second(()) => {
+                    resolver.handle_timeout(runtime.now());
+                    continue;
+                }
+            }
         }
         let until = resolver.poll_timeout().unwrap_or(Instant::MAX);
         match race(sockets.hear(), sleep_until(&**runtime, until)).await {
