@@ -153,16 +153,4 @@ async fn connect_first(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn families_alternate_beginning_with_the_first() {
-        let ips: Vec<IpAddr> = ["::1", "::2", "127.0.0.1", "::3", "127.0.0.2"]
-            .iter()
-            .map(|s| s.parse().unwrap())
-            .collect();
-        let order: Vec<String> = interleave(ips).iter().map(ToString::to_string).collect();
-        assert_eq!(order, ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]);
-    }
-}
+mod tests;
