@@ -32,8 +32,9 @@ impl<T: Send + Sync + Serialize> Collection<T> {
     /// # Errors
     ///
     /// `InsertMany` says which documents were refused and which were inserted; a failure of the
-    /// network or of a whole command ends the verb with its own error, when earlier commands may
-    /// have been executed. See [the module](crate::action) for the rest.
+    /// network or of a whole command ends the verb with its own error; when earlier commands were
+    /// answered, its source is an `InsertMany` error that says what they did. See
+    /// [the module](crate::action) for the rest.
     ///
     /// # Cancel safety
     ///
@@ -73,12 +74,12 @@ impl InsertMany<'_> {
             let bytes = documents.slice(&batch);
             let spec = build(&self.place.scope, bytes, options)?;
             let session = self.session.as_deref_mut();
-            let executed = self
-                .place
-                .client
-                .execute(spec, session_arg(session))
-                .await?;
-            if !outcome.record(&batch, &executed)? {
+            let sent = self.place.client.execute(spec, session_arg(session)).await;
+            let goes_on = match sent.and_then(|executed| outcome.record(&batch, &executed)) {
+                Ok(goes_on) => goes_on,
+                Err(error) => return Err(outcome.interrupted(documents.ids, error)),
+            };
+            if !goes_on {
                 break;
             }
         }
@@ -173,6 +174,27 @@ impl Outcome {
             }
         }
         Ok(!(failed && self.ordered))
+    }
+
+    /// The error of a batch that was not answered, with what the batches before did as its source.
+    fn interrupted(self, ids: Vec<Bson>, error: Error) -> Error {
+        if self.attempted == 0 {
+            return error;
+        }
+        let attempted = self.attempted;
+        let partial = match self.finish(ids) {
+            Err(partial) => partial,
+            Ok(all) => {
+                let mut partial = InsertManyError::default();
+                partial.inserted_ids = all.inserted_ids;
+                partial.inserted_ids.retain(|index, _| *index < attempted);
+                Error::new(ErrorKind::InsertMany(partial))
+            }
+        };
+        let cause = std::error::Error::source(&error)
+            .and_then(|source| source.downcast_ref::<Error>())
+            .cloned();
+        error.with_source(partial.with_source(cause))
     }
 
     fn finish(self, ids: Vec<Bson>) -> Result<InsertManyResult> {
@@ -355,5 +377,39 @@ mod tests {
             panic!("{error}");
         };
         assert!(failed.inserted_ids.is_empty());
+    }
+
+    #[test]
+    fn an_interrupted_insert_says_what_the_batches_before_did() {
+        let source = |outcome: Outcome| {
+            let cause = Error::authentication("first");
+            let error = Error::io(std::io::ErrorKind::ConnectionReset.into()).with_source(cause);
+            let error = outcome.interrupted(documents(6).ids, error);
+            assert!(error.is_network(), "{error}");
+            let source = std::error::Error::source(&error).unwrap();
+            source.downcast_ref::<Error>().unwrap().clone()
+        };
+        let mut outcome = Outcome::new(false);
+        let nothing_was_sent = source(Outcome::new(false));
+        assert!(nothing_was_sent.is_authentication());
+        outcome
+            .record(&(0..2), &executed(rawdoc! { "n": 2, "ok": 1 }))
+            .unwrap();
+        let partial = source(outcome);
+        let ErrorKind::InsertMany(failed) = &*partial.kind else {
+            panic!("{partial}");
+        };
+        assert_eq!(inserted(failed), [0, 1]);
+        let cause = std::error::Error::source(&partial).unwrap().to_string();
+        assert!(cause.contains("first"), "{cause}");
+
+        let mut outcome = Outcome::new(false);
+        outcome.record(&(0..3), &executed(refused())).unwrap();
+        let partial = source(outcome);
+        let ErrorKind::InsertMany(failed) = &*partial.kind else {
+            panic!("{partial}");
+        };
+        assert_eq!(inserted(failed), [0, 2]);
+        assert!(partial.is_duplicate_key());
     }
 }
