@@ -1,7 +1,7 @@
 //! Which runtime a client uses when it was given none.
 //!
-//! Inside a tokio context it is tokio, otherwise smol. The features only add runtimes; none changes what another
-//! does.
+//! Inside a tokio context it is tokio, otherwise smol. The features only add runtimes; none changes
+//! what another does.
 
 use std::{
     sync::Arc,

@@ -17,6 +17,11 @@
 //! given to [`Client::builder`]. Every future may be dropped at any time; what that means for each
 //! is said under "Cancel safety".
 
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
+
 pub mod action;
 mod client;
 mod collection;
