@@ -10,6 +10,10 @@ use crate::{
     net::ServerAddress,
 };
 
+/// The most hosts that a list may name. Replica sets have at most 50 members; each host gets a pool
+/// and a monitor, so a hostile reply must not name as many as fit into a message.
+pub(crate) const HOSTS_MAX: usize = 1000;
+
 /// When a server's state last changed, as it counts (SDAM: "TopologyVersion").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopologyVersion {
@@ -148,6 +152,11 @@ fn addresses(doc: &Document, key: &str) -> Result<Vec<ServerAddress>> {
     let Some(Bson::Array(list)) = doc.get(key) else {
         return Ok(Vec::new());
     };
+    if list.len() > HOSTS_MAX {
+        return Err(Error::invalid_response(format!(
+            "hello reply: field {key}: more than {HOSTS_MAX} hosts"
+        )));
+    }
     list.iter()
         .map(|item| match item {
             Bson::String(s) => address(key, s),
@@ -256,6 +265,20 @@ mod tests {
 
     use super::*;
     use crate::nesting::tests::nested;
+
+    #[test]
+    fn a_list_of_too_many_hosts_is_refused() {
+        for field in ["hosts", "passives", "arbiters"] {
+            for (count, accepted) in [(HOSTS_MAX, true), (HOSTS_MAX + 1, false)] {
+                let list: Vec<_> = (0..count).map(|n| Bson::from(format!("h{n}"))).collect();
+                let reply = HelloReply::from_document(bson::doc! { "ok": 1, field: list });
+                assert_eq!(reply.is_ok(), accepted, "{count} {field}");
+                if let Err(error) = reply {
+                    assert!(error.to_string().contains(field), "{error}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_reply_that_is_nested_too_deeply_is_refused() {

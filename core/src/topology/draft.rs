@@ -9,7 +9,7 @@ use std::{
 use bson::oid::ObjectId;
 
 use super::{ServerDescription, ServerType, TopologyConfig, TopologyDescription, TopologyType};
-use crate::{id::ServerId, net::ServerAddress};
+use crate::{hello::HOSTS_MAX, id::ServerId, net::ServerAddress};
 
 /// A description that can change.
 #[derive(Clone, Debug)]
@@ -46,9 +46,18 @@ impl Draft {
         draft
     }
 
+    /// Adds servers that a reply names, as long as there are not too many: without a primary nothing
+    /// removes them, so a hostile server could name others in each reply.
+    pub(super) fn add_members<'a>(&mut self, members: impl Iterator<Item = &'a ServerAddress>) {
+        let room = HOSTS_MAX.saturating_sub(self.servers.len());
+        let present: BTreeSet<ServerAddress> =
+            self.servers.values().map(|s| s.address.clone()).collect();
+        self.add(members.filter(|m| !present.contains(*m)).take(room));
+    }
+
     /// Adds servers of which nothing is known, except those that are there.
     pub(super) fn add<'a>(&mut self, addresses: impl IntoIterator<Item = &'a ServerAddress>) {
-        // A set, because a reply may list as many hosts as fit into a message.
+        // A set, because a reply may list many hosts.
         let mut present: BTreeSet<ServerAddress> =
             self.servers.values().map(|s| s.address.clone()).collect();
         for address in addresses {

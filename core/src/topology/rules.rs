@@ -126,7 +126,7 @@ fn update_without_primary(
         draft.servers.remove(&id);
         return;
     }
-    draft.add(members(hello));
+    draft.add_members(members(hello));
     if mismatched_me(new, hello) {
         draft.servers.remove(&id);
     }
@@ -175,9 +175,9 @@ fn update_from_primary(
         );
         replace_by_unknown(draft, *other, &old, error);
     }
-    draft.add(members(hello));
     let listed: BTreeSet<_> = members(hello).collect();
     draft.servers.retain(|_, s| listed.contains(&s.address));
+    draft.add_members(members(hello));
     check_if_has_primary(draft);
     deposed
 }

@@ -704,3 +704,25 @@ fn invariants_hold_and_events_chain_whatever_happens() {
         }
     }
 }
+
+#[test]
+fn without_a_primary_the_number_of_servers_is_bounded() {
+    let mut topology = start(config(&["a", "b"]));
+    for round in 0..5 {
+        let hosts: Vec<String> = (0..900).map(|n| format!("h{round}-{n}:27017")).collect();
+        let reply = doc! {
+            "ok": 1, "secondary": true, "setName": "rs", "hosts": hosts,
+            "minWireVersion": 0, "maxWireVersion": 21,
+        };
+        topology.handle_check(A, outcome(reply), at(round));
+    }
+    assert_eq!(topology.view().description.servers.len(), 1000);
+    // A primary decides who is a member, however many were named before.
+    let hosts: Vec<String> = (0..999).map(|n| format!("new{n}")).collect();
+    let mut hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    hosts.push("a");
+    topology.handle_check(A, outcome(primary(&hosts, 1)), at(9));
+    let view = topology.view();
+    assert_eq!(view.description.servers.len(), 1000);
+    assert!(view.description.primary().is_some());
+}
