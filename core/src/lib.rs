@@ -38,4 +38,7 @@ pub mod topology;
 pub mod uri;
 pub mod wire;
 
+#[cfg(test)]
+mod secrets_tests;
+
 pub use bson;

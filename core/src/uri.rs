@@ -122,17 +122,27 @@ impl ConnectionString {
                 "has no host (a socket path must be percent-encoded: %2F for each slash)",
             ));
         }
-        let (hosts, srv_host) = if srv {
-            (Vec::new(), Some(host::parse_srv(host_list)?))
+        let database = parse_database(path)?;
+        let hosts = if srv {
+            host::parse_srv(host_list).map(|host| (Vec::new(), Some(host)))
         } else {
-            (host::parse_list(host_list)?, None)
+            host::parse_list(host_list).map(|hosts| (hosts, None))
         };
+        // An error shows the host, which is the user and a part of the password when these have an
+        // unescaped question mark.
+        let (hosts, srv_host) = hosts.map_err(|error| match user_info {
+            None if query.contains('@') => bad(
+                "malformed host; a question mark in the user name or password must be \
+                 percent-encoded",
+            ),
+            _ => error,
+        })?;
         Ok(Self {
             hosts,
             srv_host,
             username,
             password,
-            database: parse_database(path)?,
+            database,
             options: values::split_pairs(query)?,
         })
     }

@@ -1,6 +1,6 @@
 //! What an operation asks for: fixed before the first attempt, the same for every attempt.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bson::RawDocumentBuf;
 use bytes::Bytes;
@@ -34,7 +34,9 @@ pub enum Target {
 }
 
 /// A kind-1 section of OP_MSG: documents that travel beside the command.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows no document.
+#[derive(Clone)]
 pub struct DocumentSequence {
     /// The field that the documents belong to (`documents`, `updates`, `deletes`).
     pub identifier: &'static str,
@@ -46,7 +48,9 @@ pub struct DocumentSequence {
 ///
 /// `body` holds the command without generic fields: `$db`, `lsid`, `txnNumber`, `$clusterTime`,
 /// `$readPreference`, `readConcern`, `writeConcern` and API parameters are added for each attempt.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows nothing of the body: commands such as `createUser` carry passwords.
+#[derive(Clone)]
 pub struct CommandSpec {
     /// The name of the command: the first key of `body`.
     pub name: &'static str,
@@ -72,6 +76,27 @@ pub struct CommandSpec {
     /// and a read preference, but no read concern, and is retried for overload only when both
     /// reads and writes may be retried.
     pub user_command: bool,
+}
+
+impl fmt::Debug for DocumentSequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DocumentSequence")
+            .field("identifier", &self.identifier)
+            .field("len", &self.documents.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CommandSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandSpec")
+            .field("name", &self.name)
+            .field("db", &self.db)
+            .field("sequences", &self.sequences)
+            .field("target", &self.target)
+            .field("retryability", &self.retryability)
+            .finish_non_exhaustive()
+    }
 }
 
 impl CommandSpec {

@@ -4,6 +4,8 @@
 //! into an allocation of its own; a longer one gets an allocation of exactly its length as soon as
 //! its header is known, and the rest is read in place.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::FrameError;
@@ -80,7 +82,9 @@ fn int(bytes: &[u8], at: usize) -> Result<i32, FrameError> {
 }
 
 /// A whole message, its header checked and its contents not yet looked at.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows the header only.
+#[derive(Clone)]
 pub struct Frame {
     /// The header.
     pub header: Header,
@@ -88,8 +92,15 @@ pub struct Frame {
     pub bytes: Bytes,
 }
 
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A frame that is longer than the scratch buffer.
-#[derive(Debug)]
 struct Long {
     header: Header,
     bytes: Vec<u8>,
@@ -100,7 +111,7 @@ struct Long {
 ///
 /// After [`advance`](Self::advance), [`poll_frame`](Self::poll_frame) must be called until it
 /// returns `None` before [`space`](Self::space) is asked for again.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Framer {
     scratch: Vec<u8>,
     start: usize,

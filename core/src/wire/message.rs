@@ -1,6 +1,6 @@
 //! A request and a reply as the rest of the core sees them.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use bson::{RawDocument, RawDocumentBuf};
 use bytes::Bytes;
@@ -8,7 +8,9 @@ use bytes::Bytes;
 use crate::{error::Result, op::DocumentSequence};
 
 /// One command, ready to be framed.
-#[derive(Clone, Debug, Default)]
+///
+/// `Debug` shows its name and length: the content may be a secret.
+#[derive(Clone, Default)]
 pub struct Request {
     /// The name of the command.
     pub name: &'static str,
@@ -24,11 +26,31 @@ pub struct Request {
     pub compressible: bool,
 }
 
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("name", &self.name)
+            .field("document_len", &self.document.len())
+            .field("sequences", &self.sequences)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The body document of a reply, still in the bytes that were received.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows its length only.
+#[derive(Clone)]
 pub struct Reply {
     bytes: Bytes,
     range: Range<usize>,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("len", &self.range.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Reply {

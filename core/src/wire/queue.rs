@@ -1,5 +1,7 @@
 //! Bytes on their way out, gathered from a reused buffer and from shared slices.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// The capacity that the buffer keeps between messages.
@@ -9,12 +11,23 @@ const RETAINED_MAX: usize = 64 * 1024;
 ///
 /// Small parts are copied into one buffer; large ones stay where they are and leave as slices of
 /// their own. `shared` tells at which offset of the buffer each of them goes out.
-#[derive(Debug, Default)]
+///
+/// `Debug` shows lengths only.
+#[derive(Default)]
 pub struct WriteQueue {
     buffer: Vec<u8>,
     shared: Vec<(usize, Bytes)>,
     len: usize,
     written: usize,
+}
+
+impl fmt::Debug for WriteQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteQueue")
+            .field("len", &self.len)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
 }
 
 impl WriteQueue {
