@@ -50,26 +50,11 @@ impl From<&HelloReply> for ConnFacts {
     }
 }
 
-/// The type of the server that sent a hello reply (SDAM: "Type").
+/// The type of the server at the other end of this connection.
 fn server_type(hello: &HelloReply) -> ServerType {
-    if hello.service_id.is_some() {
-        ServerType::LoadBalancer
-    } else if hello.msg.as_deref() == Some("isdbgrid") {
-        ServerType::Mongos
-    } else if hello.is_replica_set {
-        ServerType::RsGhost
-    } else if hello.set_name.is_none() {
-        ServerType::Standalone
-    } else if hello.hidden {
-        ServerType::RsOther
-    } else if hello.is_writable_primary {
-        ServerType::RsPrimary
-    } else if hello.secondary {
-        ServerType::RsSecondary
-    } else if hello.arbiter_only {
-        ServerType::RsArbiter
-    } else {
-        ServerType::RsOther
+    match hello.service_id {
+        Some(_) => ServerType::LoadBalancer,
+        None => ServerType::of(hello),
     }
 }
 
