@@ -354,7 +354,12 @@ impl Run<'_> {
         let begun = lease.link().begin(request, deadline);
         let exchange = match begun {
             Ok(exchange) => exchange,
-            Err(error) => return Progress::Done(Err(error)),
+            Err(error) => {
+                // On a retry the error of the earlier attempt may say more.
+                self.lease = None;
+                let now = shared.runtime.now();
+                return self.failed(error, Stage::Exchange { sent: false }, held, now);
+            }
         };
         lease.set_running(Some(exchange));
         let mut flight = Flight {

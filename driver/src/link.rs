@@ -15,8 +15,8 @@ use std::{
 use futures_io::{AsyncRead, AsyncWrite};
 use mongo_client_core::{
     conn::{
-        Abandoned, ConnError, ConnEvent, Connection, ConnectionConfig, Health, IoFault, Phase,
-        Purpose,
+        Abandoned, BeginError, ConnError, ConnEvent, Connection, ConnectionConfig, Health, IoFault,
+        Phase, Purpose,
     },
     error::{Error, Result},
     hello::HelloReply,
@@ -138,7 +138,11 @@ impl Link {
     ) -> Result<ExchangeId> {
         self.conn
             .begin(request, deadline, self.runtime.now())
-            .map_err(|error| Error::invalid_argument(format!("command {}: {error}", request.name)))
+            .map_err(|error| match error {
+                // The connection failed, not the command.
+                BeginError::Tls(error) => error,
+                error => Error::invalid_argument(format!("command {}: {error}", request.name)),
+            })
     }
 
     /// Sets the deadline of the reply that is awaited.
