@@ -38,6 +38,8 @@ mod update;
 
 use std::{future::Future, pin::Pin};
 
+pub use mongo_client_core::uri::ParseConnectionString;
+
 pub(crate) use self::scope::{Place, Scope};
 pub use self::{
     aggregate::Aggregate,

@@ -54,11 +54,13 @@ pub mod runtime {
 }
 
 pub use crate::{
+    action::BoxFuture,
     client::{Client, ClientBuilder, Shutdown},
     collection::Collection,
     cursor::{Cursor, SessionCursor},
     database::Database,
     namespace::Namespace,
     session::{ClientSession, StartSession},
+    topology::{ServerType, TopologyType},
 };
 pub use mongo_client_core::session::ClusterTime;

@@ -28,6 +28,7 @@ pub use mongo_client_core::{
     read_preference::{
         HedgedReadOptions, ReadPreference, ReadPreferenceOptions, SelectionCriteria, TagSet,
     },
+    uri::{ConnectionString, ParsedUri, UriWarning},
 };
 
 pub use self::{

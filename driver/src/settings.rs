@@ -178,3 +178,44 @@ fn pool(options: &ClientOptions, load_balanced: bool) -> PoolConfig {
         events: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seeds(options: &ClientOptions) -> Vec<String> {
+        let settings = Settings::new(options, Arc::new(|| UnixMillis(0))).unwrap();
+        let seeds = settings.topology.seeds.iter();
+        seeds.map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_client_without_hosts_looks_at_home() {
+        assert_eq!(seeds(&ClientOptions::default()), ["localhost:27017"]);
+    }
+
+    #[test]
+    fn hosts_without_a_port_get_the_default_one() {
+        let host = ServerAddress::Tcp {
+            host: String::from("a.test"),
+            port: None,
+        };
+        let options = ClientOptions::builder().hosts([host]).build();
+        assert_eq!(seeds(&options), ["a.test:27017"]);
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_none() {
+        let options = ClientOptions::builder()
+            .connect_timeout(Duration::ZERO)
+            .socket_timeout(Duration::ZERO)
+            .max_idle_time(Duration::ZERO)
+            .wait_queue_timeout(Duration::ZERO)
+            .build();
+        let settings = Settings::new(&options, Arc::new(|| UnixMillis(0))).unwrap();
+        assert_eq!(settings.connection.connect_timeout, None);
+        assert_eq!(settings.connection.socket_timeout, None);
+        assert_eq!(settings.pool.max_idle_time, None);
+        assert_eq!(settings.wait_queue_timeout, None);
+    }
+}

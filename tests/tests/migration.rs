@@ -4,7 +4,8 @@
 use futures_util::{StreamExt, TryStreamExt};
 use mongo_client as mongodb;
 use mongodb::{
-    Client, ClientSession, Collection, Cursor, Database, Namespace, SessionCursor,
+    BoxFuture, Client, ClientSession, Collection, Cursor, Database, Namespace, ServerType,
+    SessionCursor, TopologyType,
     action::Action,
     bson::{Bson, Document, doc, oid::ObjectId},
     error::{Error, ErrorKind, Result, WriteFailure},
@@ -14,12 +15,12 @@ use mongodb::{
     },
     options::{
         Acknowledgment, AggregateOptions, AuthMechanism, ClientOptions, Collation,
-        CollationStrength, CollectionOptions, Compressor, CreateCollectionOptions, Credential,
-        CursorType, DatabaseOptions, DriverInfo, FindOneAndUpdateOptions, FindOneOptions,
-        FindOptions, Hint, InsertManyOptions, ReadConcern, ReadConcernLevel, ReadPreference,
-        ReadPreferenceOptions, ReturnDocument, SelectionCriteria, ServerAddress, ServerApi,
-        ServerApiVersion, SessionOptions, Tls, TlsOptions, UpdateModifications, UpdateOptions,
-        WriteConcern,
+        CollationStrength, CollectionOptions, Compressor, ConnectionString,
+        CreateCollectionOptions, Credential, CursorType, DatabaseOptions, DriverInfo,
+        FindOneAndUpdateOptions, FindOneOptions, FindOptions, Hint, InsertManyOptions, ReadConcern,
+        ReadConcernLevel, ReadPreference, ReadPreferenceOptions, ReturnDocument, SelectionCriteria,
+        ServerAddress, ServerApi, ServerApiVersion, SessionOptions, Tls, TlsOptions,
+        UpdateModifications, UpdateOptions, WriteConcern,
     },
     results::{
         CollectionSpecification, CollectionType, DatabaseSpecification, DeleteResult,
@@ -354,6 +355,17 @@ async fn with_borrowed(books: &Collection<Book>, session: &mut ClientSession) ->
     Ok(())
 }
 
+fn names(server: ServerType, topology: TopologyType) -> BoxFuture<'static, Result<()>> {
+    Box::pin(async move {
+        println!("{server:?} {topology:?}");
+        let text: ConnectionString = "mongodb://localhost:27017".parse()?;
+        println!("{text:?}");
+        std::fs::read("nothing")?;
+        let _: Book = mongodb::bson::deserialize_from_document(doc! {})?;
+        Ok(())
+    })
+}
+
 /// Futures of the verbs can be spawned.
 fn spawned(client: Client, books: Collection<Book>, book: Book) {
     tokio::spawn(async move {
@@ -361,6 +373,7 @@ fn spawned(client: Client, books: Collection<Book>, book: Book) {
         reads(&books).await?;
         writes(&books, book.clone()).await?;
         sessions(&client, &books, book).await?;
+        names(ServerType::Mongos, TopologyType::Sharded).await?;
         databases(&client, &client.database("library")).await
     });
 }
