@@ -219,7 +219,7 @@ async fn writes(books: &Collection<Book>, book: Book) -> Result<()> {
     println!("{}", many.inserted_ids.len());
     books.insert_many([&book, &book]).await?;
     books
-        .insert_many(&[book.clone()])
+        .insert_many(std::slice::from_ref(&book))
         .with_options(InsertManyOptions::builder().ordered(true).build())
         .await?;
     let updated: UpdateResult = books
