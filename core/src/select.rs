@@ -9,14 +9,13 @@
 
 mod describe;
 mod staleness;
-mod wire;
 
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-pub use self::{describe::describe_failure, wire::read_preference_for_wire};
+pub use self::describe::describe_failure;
 use crate::{
     error::{Error, ErrorKind},
     id::ServerId,

@@ -19,7 +19,7 @@ use crate::{
 /// A direct connection to a member of a replica set turns primary into primaryPreferred, so that
 /// any member answers (Server Selection: "Topology type: Single").
 #[must_use]
-pub fn sent_read_preference(
+pub(super) fn sent_read_preference(
     target: &Target,
     topology: TopologyType,
     server: ServerType,
@@ -144,4 +144,76 @@ pub(super) fn append_write_concern(out: &mut Vec<u8>, concern: &WriteConcern, de
         raw::boolean(out, "j", journal);
     }
     raw::close(out, start);
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{RawDocument, doc};
+
+    use super::*;
+    use crate::{id::ServerId, read_preference::ReadPreferenceOptions};
+
+    #[test]
+    fn read_preference_is_sent_as_op_msg_demands() {
+        use {ServerType as S, TopologyType as T};
+        let primary = Target::Read(ReadPreference::Primary);
+        let secondary = Target::Read(ReadPreference::secondary(None));
+        let cases = [
+            (T::ReplicaSetWithPrimary, S::RsPrimary, &primary, None),
+            (
+                T::ReplicaSetWithPrimary,
+                S::RsSecondary,
+                &secondary,
+                Some("secondary"),
+            ),
+            (T::Sharded, S::Mongos, &primary, None),
+            (T::Sharded, S::Mongos, &secondary, Some("secondary")),
+            (T::LoadBalanced, S::LoadBalancer, &primary, None),
+            (
+                T::LoadBalanced,
+                S::LoadBalancer,
+                &secondary,
+                Some("secondary"),
+            ),
+            (T::Single, S::Standalone, &secondary, None),
+            (T::Single, S::Mongos, &primary, None),
+            (T::Single, S::Mongos, &secondary, Some("secondary")),
+            (
+                T::Single,
+                S::RsSecondary,
+                &primary,
+                Some("primaryPreferred"),
+            ),
+            (T::Single, S::RsSecondary, &secondary, Some("secondary")),
+            (T::Single, S::RsOther, &Target::Write, None),
+            (
+                T::ReplicaSetWithPrimary,
+                S::RsSecondary,
+                &Target::Server(ServerId(1)),
+                None,
+            ),
+        ];
+        for (topology_type, server_type, target, want) in cases {
+            let got = sent_read_preference(target, topology_type, server_type);
+            assert_eq!(
+                got.as_ref().map(|preference| preference.mode()),
+                want,
+                "{topology_type} {server_type} {target:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_list_of_tag_sets_is_not_sent() {
+        let options = ReadPreferenceOptions::builder().tag_sets(Vec::new());
+        let mut out = Vec::new();
+        let start = raw::open(&mut out);
+        append_read_preference(&mut out, &ReadPreference::nearest(options));
+        raw::close(&mut out, start);
+        let sent = RawDocument::from_bytes(&out).unwrap();
+        assert_eq!(
+            bson::Document::try_from(sent).unwrap(),
+            doc! { "$readPreference": { "mode": "nearest" } }
+        );
+    }
 }

@@ -157,67 +157,6 @@ fn the_empty_tag_set_matches_a_server_without_tags() {
 }
 
 #[test]
-fn read_preference_is_sent_as_op_msg_demands() {
-    use {ServerType as S, TopologyType as T};
-    let primary = Target::Read(ReadPreference::Primary);
-    let secondary = Target::Read(ReadPreference::secondary(None));
-    let wire = |t, s, target: &Target| {
-        read_preference_for_wire(t, s, target).map(|d| d.get_str("mode").unwrap().to_owned())
-    };
-    let cases = [
-        (T::ReplicaSetWithPrimary, S::RsPrimary, &primary, None),
-        (
-            T::ReplicaSetWithPrimary,
-            S::RsSecondary,
-            &secondary,
-            Some("secondary"),
-        ),
-        (T::Sharded, S::Mongos, &primary, None),
-        (T::Sharded, S::Mongos, &secondary, Some("secondary")),
-        (T::LoadBalanced, S::LoadBalancer, &primary, None),
-        (
-            T::LoadBalanced,
-            S::LoadBalancer,
-            &secondary,
-            Some("secondary"),
-        ),
-        (T::Single, S::Standalone, &secondary, None),
-        (T::Single, S::Mongos, &primary, None),
-        (T::Single, S::Mongos, &secondary, Some("secondary")),
-        (
-            T::Single,
-            S::RsSecondary,
-            &primary,
-            Some("primaryPreferred"),
-        ),
-        (T::Single, S::RsSecondary, &secondary, Some("secondary")),
-        (T::Single, S::RsOther, &Target::Write, None),
-        (
-            T::ReplicaSetWithPrimary,
-            S::RsSecondary,
-            &Target::Server(ServerId(1)),
-            None,
-        ),
-    ];
-    for (topology_type, server_type, target, want) in cases {
-        let got = wire(topology_type, server_type, target);
-        assert_eq!(
-            got.as_deref(),
-            want,
-            "{topology_type} {server_type} {target:?}"
-        );
-    }
-}
-
-#[test]
-fn an_empty_list_of_tag_sets_is_not_sent() {
-    let options = ReadPreferenceOptions::builder().tag_sets(Vec::new());
-    let target = Target::Read(ReadPreference::nearest(options));
-    let sent = read_preference_for_wire(TopologyType::Sharded, ServerType::Mongos, &target);
-    assert_eq!(sent, Some(doc! { "mode": "nearest" }));
-}
-
-#[test]
 fn a_failure_names_what_was_wanted_and_each_server_with_its_error() {
     let refused = ServerDescription {
         error: Some(Error::from(io::ErrorKind::ConnectionRefused)),
