@@ -9,7 +9,7 @@ use crate::{
     auth::{AuthCache, Authenticator},
     error::Result,
     op::{CommandSpec, DocumentSequence},
-    options::{AuthMechanism, ClientOptions, Credential},
+    options::{AuthMechanism, ClientOptions, Credential, TlsOptions},
     tls::{TlsConfig, TlsFiles},
     wire::{Frame, HEADER_LEN, Header, Reply, Request, encode},
 };
@@ -141,8 +141,10 @@ fn authentication_hides_the_password() {
 
 #[test]
 fn tls_hides_the_password_of_the_key() {
-    let mut options = crate::options::TlsOptions::default();
-    options.tls_certificate_key_file_password = Some(PASSWORD.as_bytes().to_vec());
+    let options = TlsOptions {
+        tls_certificate_key_file_password: Some(PASSWORD.as_bytes().to_vec()),
+        ..TlsOptions::default()
+    };
     hides("options", &options);
     let files = TlsFiles {
         cert_key: Some(format!("-----BEGIN PRIVATE KEY-----\n{PASSWORD}\n").into_bytes()),

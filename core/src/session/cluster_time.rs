@@ -4,6 +4,10 @@ use bson::{Document, RawDocument, RawDocumentBuf, Timestamp};
 
 use crate::error::{Error, Result};
 
+/// Longer documents are no cluster times (real ones have less than 200 bytes): what one server sends
+/// goes with every later command to all of them.
+const LEN_MAX: usize = 4096;
+
 /// A `$clusterTime`: the signed document, and the timestamp that orders it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterTime {
@@ -20,7 +24,9 @@ impl ClusterTime {
     /// timestamp `clusterTime`.
     pub fn new(document: RawDocumentBuf) -> Result<Self> {
         let timestamp = Self::timestamp_of(&document).ok_or_else(|| {
-            Error::invalid_argument("cluster time: field clusterTime is not a timestamp")
+            Error::invalid_argument(
+                "cluster time: longer than 4 KiB, or field clusterTime is not a timestamp",
+            )
         })?;
         Ok(Self {
             timestamp,
@@ -37,9 +43,13 @@ impl ClusterTime {
         Self::new(RawDocumentBuf::try_from(document)?)
     }
 
-    /// The timestamp of a `$clusterTime` document, without copying it.
+    /// The timestamp of a `$clusterTime` document, without copying it; `None` when it has none or
+    /// is too long to be sent on.
     #[must_use]
     pub fn timestamp_of(document: &RawDocument) -> Option<Timestamp> {
+        if document.as_bytes().len() > LEN_MAX {
+            return None;
+        }
         document.get_timestamp("clusterTime").ok()
     }
 

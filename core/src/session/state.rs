@@ -223,6 +223,16 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_time_that_is_too_long_is_ignored() {
+        let mut session = SessionState::explicit(&options()).unwrap();
+        for (len, taken) in [(5_000, false), (100, true)] {
+            let long = rawdoc! { "clusterTime": time(9), "signature": "s".repeat(len) };
+            session.advance_cluster_time(&long);
+            assert_eq!(session.cluster_time().is_some(), taken, "{len}");
+        }
+    }
+
+    #[test]
     fn a_snapshot_keeps_its_first_time() {
         let mut snapshot = options();
         snapshot.snapshot = Some(true);
