@@ -103,12 +103,20 @@ pub fn app_name(options: &ClientOptions) -> String {
 /// # Panics
 ///
 /// When [`PATIENCE`] ends first.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
+pub async fn eventually<F: Future<Output = bool>>(what: &str, done: impl FnMut() -> F) {
+    assert!(within(PATIENCE, done).await, "in vain: {what}");
+}
+
+/// Asks again until the answer is yes, which it returns, or the time is over.
+pub async fn within<F: Future<Output = bool>>(time: Duration, mut done: impl FnMut() -> F) -> bool {
     let start = Instant::now();
     while !done().await {
-        assert!(start.elapsed() < PATIENCE, "in vain: {what}");
+        if start.elapsed() > time {
+            return false;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    true
 }
 
 /// A fail point of the whole server process: its tests have `serial_` in their paths.
