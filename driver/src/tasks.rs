@@ -13,7 +13,7 @@ use std::{
 
 use mongo_client_core::{
     conn::{ConnError, Phase, Purpose},
-    error::Error,
+    error::{Error, RETRYABLE_ERROR, SYSTEM_OVERLOADED_ERROR},
     id::{ConnId, Generation},
     monitor::{Monitor, MonitorAction, MonitorConfig, MonitorWant, RttAction, RttProbe, RttWant},
     time::Instant,
@@ -238,7 +238,7 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
                         continue;
                     }
                     Either::Second(Err(error)) => {
-                        machine.handle_failure(error.error, runtime.now());
+                        machine.handle_failure(check_error(error), runtime.now());
                         continue;
                     }
                 }
@@ -275,7 +275,7 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
                         continue;
                     }
                     Either::Second(Err(error)) => {
-                        machine.handle_failure(error.error, runtime.now());
+                        machine.handle_failure(check_error(error), runtime.now());
                         continue;
                     }
                 }
@@ -419,6 +419,15 @@ async fn probe(server: Arc<Server>, runtime: Arc<dyn Runtime>, config: MonitorCo
             machine.stop(runtime.now());
         }
     }
+}
+
+/// The error of a monitor's connection. The labels of overload are a pool's to add (CMAP:
+/// "Backpressure-enabled"); a failed check says nothing about load.
+fn check_error(error: ConnError) -> Error {
+    let mut error = error.error;
+    error.remove_label(SYSTEM_OVERLOADED_ERROR);
+    error.remove_label(RETRYABLE_ERROR);
+    error
 }
 
 /// What a failed connection means to the topology.
