@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use mongo_client_core::{
     auth::AuthCache,
     conn::{ConnectionConfig, client_metadata},
-    error::Result,
+    error::{Error, Result},
     event::cmap::PoolEventOptions,
     id::TopologyId,
     monitor::MonitorConfig,
     net::ServerAddress,
     options::{
-        ClientOptions, DEFAULT_CONNECT_TIMEOUT, DEFAULT_HEARTBEAT_FREQUENCY,
+        AuthMechanism, ClientOptions, DEFAULT_CONNECT_TIMEOUT, DEFAULT_HEARTBEAT_FREQUENCY,
         DEFAULT_LOCAL_THRESHOLD, DEFAULT_MAX_ADAPTIVE_RETRIES, DEFAULT_MAX_CONNECTING,
         DEFAULT_MAX_POOL_SIZE, DEFAULT_SERVER_SELECTION_TIMEOUT, ServerMonitoringMode, Tls,
     },
@@ -50,10 +50,34 @@ fn limit(value: Option<Duration>) -> Option<Duration> {
     value.filter(|v| !v.is_zero())
 }
 
+/// Refuses what parses but is not built yet, before anything is sent in a way that was not asked
+/// for.
+fn refuse_unbuilt(options: &ClientOptions) -> Result<()> {
+    if options.timeout.is_some() {
+        return Err(Error::unsupported("option timeoutMS"));
+    }
+    if options.socks5_proxy.is_some() {
+        return Err(Error::unsupported("option proxyHost (SOCKS5)"));
+    }
+    let mechanism = options.credential.as_ref().and_then(|c| c.mechanism);
+    match mechanism {
+        Some(
+            mechanism @ (AuthMechanism::Gssapi
+            | AuthMechanism::MongoDbAws
+            | AuthMechanism::MongoDbOidc),
+        ) => {
+            let feature = format!("authMechanism {}", mechanism.as_str());
+            Err(Error::unsupported(feature))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Settings {
     /// Validates options and reads the files that they name.
     pub(crate) fn new(options: &ClientOptions, wall_clock: WallClock) -> Result<Self> {
         options.validate()?;
+        refuse_unbuilt(options)?;
         let environment = environment::handshake_environment();
         let connect_timeout = limit(Some(
             options.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
@@ -181,6 +205,8 @@ fn pool(options: &ClientOptions, load_balanced: bool) -> PoolConfig {
 
 #[cfg(test)]
 mod tests {
+    use mongo_client_core::error::ErrorKind;
+
     use super::*;
 
     fn seeds(options: &ClientOptions) -> Vec<String> {
@@ -202,6 +228,26 @@ mod tests {
         };
         let options = ClientOptions::builder().hosts([host]).build();
         assert_eq!(seeds(&options), ["a.test:27017"]);
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_refused_by_name() {
+        let uris = [
+            ("mongodb://a.test/?timeoutMS=1000", "timeoutMS"),
+            ("mongodb://a.test/?proxyHost=p.test", "proxyHost"),
+            ("mongodb://u%40R@a.test/?authMechanism=GSSAPI", "GSSAPI"),
+            ("mongodb://a.test/?authMechanism=MONGODB-AWS", "MONGODB-AWS"),
+        ];
+        for (uri, name) in uris {
+            let options = ClientOptions::parse_uri(uri).unwrap().options;
+            let refused = Settings::new(&options, Arc::new(|| UnixMillis(0)));
+            let error = refused.err().expect(name);
+            assert!(
+                matches!(*error.kind, ErrorKind::Unsupported { .. }),
+                "{error}"
+            );
+            assert!(error.to_string().contains(name), "{error}");
+        }
     }
 
     #[test]
