@@ -3,5 +3,6 @@
 pub mod deploy;
 pub mod fault;
 pub mod live;
+pub mod rt;
 pub mod sim;
 pub mod spec;

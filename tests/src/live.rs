@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bson::{Document, doc};
@@ -23,7 +23,9 @@ use mongo_client::{
     },
     options::ClientOptions,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
+
+use crate::rt;
 
 /// How long anything may take that has to happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,14 +57,18 @@ pub fn client(uri: &str) -> Client {
     build(options(uri))
 }
 
-/// A client.
+/// A client on the runtime of the test.
 ///
 /// # Panics
 ///
 /// When the options are invalid.
 #[must_use]
 pub fn build(options: ClientOptions) -> Client {
-    Client::with_options(options).expect("the options are valid")
+    let mut builder = Client::builder().options(options);
+    if let Some(runtime) = rt::adapter() {
+        builder = builder.runtime(runtime);
+    }
+    builder.build().expect("the options are valid")
 }
 
 /// A name that no other test and no other run uses.
@@ -114,7 +120,7 @@ pub async fn within<F: Future<Output = bool>>(time: Duration, mut done: impl FnM
         if start.elapsed() > time {
             return false;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        rt::sleep(Duration::from_millis(20)).await;
     }
     true
 }
@@ -271,7 +277,10 @@ impl Recorder {
             if done(&self.events()) {
                 return;
             }
-            if tokio::time::timeout_at(deadline, arrived).await.is_err() {
+            if rt::timeout(deadline.saturating_duration_since(Instant::now()), arrived)
+                .await
+                .is_err()
+            {
                 panic!("in vain: {what}; events: {:#?}", self.events());
             }
         }

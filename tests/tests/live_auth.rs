@@ -10,7 +10,7 @@ use mongo_client::{
 };
 use mongo_client_tests::{
     deploy::{self, PASSWORD},
-    live,
+    live, rt,
 };
 
 /// The options of the set with another user.
@@ -35,186 +35,204 @@ async fn whoami(client: &Client) -> Result<Option<String>, Error> {
     Ok(first.map(|user| user.get_str("user").unwrap().to_owned()))
 }
 
-#[tokio::test]
-async fn user_of_each_mechanism_logs_in_with_it() {
-    let Some(uri) = deploy::uri("AUTH") else {
-        return;
-    };
-    for (user, mechanism) in [
-        ("sha1", AuthMechanism::ScramSha1),
-        ("sha256", AuthMechanism::ScramSha256),
-        ("both", AuthMechanism::ScramSha1),
-        ("both", AuthMechanism::ScramSha256),
-    ] {
-        let credential = credential(user, PASSWORD).mechanism(mechanism);
-        let client = live::build(options_as(&uri, credential));
-        let db = live::database(&client);
-        let people = db.collection::<Document>("people");
+#[test]
+fn user_of_each_mechanism_logs_in_with_it() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
+        for (user, mechanism) in [
+            ("sha1", AuthMechanism::ScramSha1),
+            ("sha256", AuthMechanism::ScramSha256),
+            ("both", AuthMechanism::ScramSha1),
+            ("both", AuthMechanism::ScramSha256),
+        ] {
+            let credential = credential(user, PASSWORD).mechanism(mechanism);
+            let client = live::build(options_as(&uri, credential));
+            let db = live::database(&client);
+            let people = db.collection::<Document>("people");
 
-        people
-            .insert_one(doc! { "_id": 1 })
-            .await
-            .unwrap_or_else(|e| panic!("{user} {mechanism:?}: {e}"));
+            people
+                .insert_one(doc! { "_id": 1 })
+                .await
+                .unwrap_or_else(|e| panic!("{user} {mechanism:?}: {e}"));
 
-        assert_eq!(whoami(&client).await.unwrap().as_deref(), Some(user));
-        people.drop().await.unwrap();
-    }
+            assert_eq!(whoami(&client).await.unwrap().as_deref(), Some(user));
+            people.drop().await.unwrap();
+        }
+    });
 }
 
-#[tokio::test]
-async fn mechanism_is_negotiated_when_none_is_given() {
-    let Some(uri) = deploy::uri("AUTH") else {
-        return;
-    };
-    for user in ["sha1", "sha256", "both"] {
-        let client = live::build(options_as(&uri, credential(user, PASSWORD)));
-        let who = whoami(&client).await;
-        assert_eq!(
-            who.unwrap_or_else(|e| panic!("{user}: {e}")).as_deref(),
-            Some(user)
-        );
-    }
+#[test]
+fn mechanism_is_negotiated_when_none_is_given() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
+        for user in ["sha1", "sha256", "both"] {
+            let client = live::build(options_as(&uri, credential(user, PASSWORD)));
+            let who = whoami(&client).await;
+            assert_eq!(
+                who.unwrap_or_else(|e| panic!("{user}: {e}")).as_deref(),
+                Some(user)
+            );
+        }
+    });
 }
 
-#[tokio::test]
-async fn credentials_come_from_the_connection_string() {
-    let Some(uri) = deploy::uri("AUTH") else {
-        return;
-    };
-    for mechanism in ["SCRAM-SHA-1", "SCRAM-SHA-256"] {
-        let uri = uri.replace("root:", "both:") + "&authMechanism=" + mechanism;
-        let client = live::client(&uri);
-        assert_eq!(
-            whoami(&client).await.unwrap().as_deref(),
-            Some("both"),
-            "{mechanism}"
-        );
-    }
+#[test]
+fn credentials_come_from_the_connection_string() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
+        for mechanism in ["SCRAM-SHA-1", "SCRAM-SHA-256"] {
+            let uri = uri.replace("root:", "both:") + "&authMechanism=" + mechanism;
+            let client = live::client(&uri);
+            assert_eq!(
+                whoami(&client).await.unwrap().as_deref(),
+                Some("both"),
+                "{mechanism}"
+            );
+        }
+    });
 }
 
-#[tokio::test]
-async fn wrong_password_is_an_authentication_error_at_once() {
-    let Some(uri) = deploy::uri("AUTH") else {
-        return;
-    };
-    for (user, mechanism) in [
-        ("sha1", Some(AuthMechanism::ScramSha1)),
-        ("sha256", Some(AuthMechanism::ScramSha256)),
-        ("both", None),
-        ("nobody", None),
-    ] {
-        let mut credential = credential(user, "wrong");
-        credential.mechanism = mechanism;
-        let client = live::build(options_as(&uri, credential));
-        let start = Instant::now();
+#[test]
+fn wrong_password_is_an_authentication_error_at_once() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
+        for (user, mechanism) in [
+            ("sha1", Some(AuthMechanism::ScramSha1)),
+            ("sha256", Some(AuthMechanism::ScramSha256)),
+            ("both", None),
+            ("nobody", None),
+        ] {
+            let mut credential = credential(user, "wrong");
+            credential.mechanism = mechanism;
+            let client = live::build(options_as(&uri, credential));
+            let start = Instant::now();
 
-        let error = whoami(&client).await.unwrap_err();
+            let error = whoami(&client).await.unwrap_err();
 
-        let took = start.elapsed();
-        assert!(took < Duration::from_secs(10), "{user}: {took:?}");
-        assert!(
-            matches!(&*error.kind, ErrorKind::Authentication { .. }),
-            "{user}: {error:?}"
-        );
-        assert!(error.is_authentication());
-        let text = format!("{error} {error:?}");
-        assert!(!text.contains("wrong"), "the password shows: {text}");
-    }
+            let took = start.elapsed();
+            assert!(took < Duration::from_secs(10), "{user}: {took:?}");
+            assert!(
+                matches!(&*error.kind, ErrorKind::Authentication { .. }),
+                "{user}: {error:?}"
+            );
+            assert!(error.is_authentication());
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("wrong"), "the password shows: {text}");
+        }
+    });
 }
 
-#[tokio::test]
-async fn mechanism_that_the_user_lacks_is_an_authentication_error() {
-    let Some(uri) = deploy::uri("AUTH") else {
-        return;
-    };
-    for (user, mechanism) in [
-        ("sha1", AuthMechanism::ScramSha256),
-        ("sha256", AuthMechanism::ScramSha1),
-    ] {
-        let credential = credential(user, PASSWORD).mechanism(mechanism);
-        let client = live::build(options_as(&uri, credential));
-        let error = whoami(&client).await.unwrap_err();
-        assert!(error.is_authentication(), "{user}: {error}");
-    }
+#[test]
+fn mechanism_that_the_user_lacks_is_an_authentication_error() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
+        for (user, mechanism) in [
+            ("sha1", AuthMechanism::ScramSha256),
+            ("sha256", AuthMechanism::ScramSha1),
+        ] {
+            let credential = credential(user, PASSWORD).mechanism(mechanism);
+            let client = live::build(options_as(&uri, credential));
+            let error = whoami(&client).await.unwrap_err();
+            assert!(error.is_authentication(), "{user}: {error}");
+        }
+    });
 }
 
-#[tokio::test]
-async fn client_that_was_refused_recovers_when_the_user_is_created() {
-    let Some(uri) = deploy::uri("AUTH") else {
-        return;
-    };
-    let root = live::client(&uri);
-    let user = live::unique("late");
-    let client = live::build(options_as(&uri, credential(&user, "pwd")));
-    assert!(whoami(&client).await.unwrap_err().is_authentication());
+#[test]
+fn client_that_was_refused_recovers_when_the_user_is_created() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
+        let root = live::client(&uri);
+        let user = live::unique("late");
+        let client = live::build(options_as(&uri, credential(&user, "pwd")));
+        assert!(whoami(&client).await.unwrap_err().is_authentication());
 
-    let admin = root.database("admin");
-    let create = doc! {
-        "createUser": &user, "pwd": "pwd", "roles": [], "writeConcern": { "w": "majority" },
-    };
-    admin.run_command(create).await.unwrap();
+        let admin = root.database("admin");
+        let create = doc! {
+            "createUser": &user, "pwd": "pwd", "roles": [], "writeConcern": { "w": "majority" },
+        };
+        admin.run_command(create).await.unwrap();
 
-    assert_eq!(whoami(&client).await.unwrap(), Some(user.clone()));
-    admin.run_command(doc! { "dropUser": &user }).await.unwrap();
+        assert_eq!(whoami(&client).await.unwrap(), Some(user.clone()));
+        admin.run_command(doc! { "dropUser": &user }).await.unwrap();
+    });
 }
 
-#[tokio::test]
-async fn without_credentials_the_server_is_reached_but_refuses() {
-    let Some(uri) = deploy::uri("AUTH") else {
-        return;
-    };
-    let mut options = live::options(&uri);
-    options.credential = None;
-    let client = live::build(options);
-
-    assert_eq!(whoami(&client).await.unwrap(), None);
-    let error = client.list_database_names().await.unwrap_err();
-
-    assert_eq!(error.code(), Some(13), "{error}");
-}
-
-#[tokio::test]
-async fn password_is_prepared_and_the_users_database_is_asked() {
-    let Some(uri) = deploy::uri("AUTH") else {
-        return;
-    };
-    let root = live::client(&uri);
-    let db = live::database(&root);
-    let create = doc! {
-        "createUser": "IX", "pwd": "IX", "mechanisms": ["SCRAM-SHA-256"],
-        "roles": ["readWrite"], "writeConcern": { "w": "majority" },
-    };
-    db.run_command(create).await.unwrap();
-
-    // SASLprep maps the soft hyphen to nothing and the ninth numeral sign to its letters.
-    for password in ["IX", "I\u{AD}X", "\u{2168}"] {
+#[test]
+fn without_credentials_the_server_is_reached_but_refuses() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
         let mut options = live::options(&uri);
-        options.credential = Some(credential("IX", password).source(db.name()));
+        options.credential = None;
         let client = live::build(options);
-        let people = client.database(db.name()).collection::<Document>("people");
-        people
-            .insert_one(doc! { "_id": password })
-            .await
-            .unwrap_or_else(|e| panic!("{password:?}: {e}"));
-    }
 
-    db.run_command(doc! { "dropUser": "IX" }).await.unwrap();
-    live::forget(&db).await;
+        assert_eq!(whoami(&client).await.unwrap(), None);
+        let error = client.list_database_names().await.unwrap_err();
+
+        assert_eq!(error.code(), Some(13), "{error}");
+    });
 }
 
-#[tokio::test]
-async fn every_connection_of_a_busy_pool_is_logged_in() {
-    let Some(uri) = deploy::uri("AUTH") else {
-        return;
-    };
-    let client = live::client(&uri);
-    let tasks: Vec<_> = (0..16)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { whoami(&client).await })
-        })
-        .collect();
-    for task in tasks {
-        assert_eq!(task.await.unwrap().unwrap().as_deref(), Some("root"));
-    }
+#[test]
+fn password_is_prepared_and_the_users_database_is_asked() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
+        let root = live::client(&uri);
+        let db = live::database(&root);
+        let create = doc! {
+            "createUser": "IX", "pwd": "IX", "mechanisms": ["SCRAM-SHA-256"],
+            "roles": ["readWrite"], "writeConcern": { "w": "majority" },
+        };
+        db.run_command(create).await.unwrap();
+
+        // SASLprep maps the soft hyphen to nothing and the ninth numeral sign to its letters.
+        for password in ["IX", "I\u{AD}X", "\u{2168}"] {
+            let mut options = live::options(&uri);
+            options.credential = Some(credential("IX", password).source(db.name()));
+            let client = live::build(options);
+            let people = client.database(db.name()).collection::<Document>("people");
+            people
+                .insert_one(doc! { "_id": password })
+                .await
+                .unwrap_or_else(|e| panic!("{password:?}: {e}"));
+        }
+
+        db.run_command(doc! { "dropUser": "IX" }).await.unwrap();
+        live::forget(&db).await;
+    });
+}
+
+#[test]
+fn every_connection_of_a_busy_pool_is_logged_in() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
+        let client = live::client(&uri);
+        let tasks: Vec<_> = (0..16)
+            .map(|_| {
+                let client = client.clone();
+                rt::spawn(async move { whoami(&client).await })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().unwrap().as_deref(), Some("root"));
+        }
+    });
 }

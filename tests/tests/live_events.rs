@@ -14,74 +14,79 @@ use mongo_client::{
 use mongo_client_tests::{
     deploy,
     live::{self, Event},
+    rt,
 };
 
-#[tokio::test]
-async fn server_knows_the_clients_metadata() {
-    let Some(uri) = deploy::uri("STANDALONE") else {
-        return;
-    };
-    let mut options = live::options(&uri);
-    let app_name = live::app_name(&options);
-    let mut wrapper = DriverInfo::default();
-    wrapper.name = "wrapper".to_owned();
-    wrapper.version = Some("7".to_owned());
-    options.driver_info = Some(wrapper);
-    let client = live::build(options);
-    let stages = [
-        doc! { "$currentOp": { "idleConnections": true, "localOps": true } },
-        doc! { "$match": { "appName": &app_name } },
-    ];
+#[test]
+fn server_knows_the_clients_metadata() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("STANDALONE") else {
+            return;
+        };
+        let mut options = live::options(&uri);
+        let app_name = live::app_name(&options);
+        let mut wrapper = DriverInfo::default();
+        wrapper.name = "wrapper".to_owned();
+        wrapper.version = Some("7".to_owned());
+        options.driver_info = Some(wrapper);
+        let client = live::build(options);
+        let stages = [
+            doc! { "$currentOp": { "idleConnections": true, "localOps": true } },
+            doc! { "$match": { "appName": &app_name } },
+        ];
 
-    let admin = client.database("admin");
-    let operations = admin.aggregate(stages).await.unwrap();
-    let operations: Vec<Document> = operations.try_collect().await.unwrap();
+        let admin = client.database("admin");
+        let operations = admin.aggregate(stages).await.unwrap();
+        let operations: Vec<Document> = operations.try_collect().await.unwrap();
 
-    assert!(!operations.is_empty());
-    for operation in operations {
-        let metadata = operation.get_document("clientMetadata").unwrap();
-        let driver = metadata.get_document("driver").unwrap();
-        assert!(driver.get_str("name").unwrap().ends_with("|wrapper"));
-        assert!(driver.get_str("version").unwrap().ends_with("|7"));
-        let os = metadata.get_document("os").unwrap();
-        assert!(!os.get_str("type").unwrap().is_empty());
-        assert!(!metadata.get_str("platform").unwrap().is_empty());
-    }
+        assert!(!operations.is_empty());
+        for operation in operations {
+            let metadata = operation.get_document("clientMetadata").unwrap();
+            let driver = metadata.get_document("driver").unwrap();
+            assert!(driver.get_str("name").unwrap().ends_with("|wrapper"));
+            assert!(driver.get_str("version").unwrap().ends_with("|7"));
+            let os = metadata.get_document("os").unwrap();
+            assert!(!os.get_str("type").unwrap().is_empty());
+            assert!(!metadata.get_str("platform").unwrap().is_empty());
+        }
+    });
 }
 
-#[tokio::test]
-async fn events_of_a_login_hold_no_secrets() {
-    let Some(uri) = deploy::uri("AUTH") else {
-        return;
-    };
-    let mut options = live::options(&uri);
-    options.credential = Some(
-        Credential::builder()
-            .username("both")
-            .password(deploy::PASSWORD)
-            .source("admin"),
-    );
-    let events = live::Recorder::attach(&mut options);
-    let shown = format!("{options:?}");
-    let client = live::build(options);
-    let admin = client.database("admin");
-    admin.run_command(doc! { "ping": 1 }).await.unwrap();
-    let create = doc! { "createUser": "never", "pwd": "sesame", "roles": [] };
-    // This user may not: what counts is what is reported.
-    admin.run_command(create).await.unwrap_err();
+#[test]
+fn events_of_a_login_hold_no_secrets() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
+        let mut options = live::options(&uri);
+        options.credential = Some(
+            Credential::builder()
+                .username("both")
+                .password(deploy::PASSWORD)
+                .source("admin"),
+        );
+        let events = live::Recorder::attach(&mut options);
+        let shown = format!("{options:?}");
+        let client = live::build(options);
+        let admin = client.database("admin");
+        admin.run_command(doc! { "ping": 1 }).await.unwrap();
+        let create = doc! { "createUser": "never", "pwd": "sesame", "roles": [] };
+        // This user may not: what counts is what is reported.
+        admin.run_command(create).await.unwrap_err();
 
-    assert!(!shown.contains(deploy::PASSWORD), "{shown}");
-    assert!(!format!("{client:?}").contains(deploy::PASSWORD));
-    let events = events.events();
-    let text = format!("{events:?}");
-    for secret in ["sesame", "payload", "speculativeAuthenticate"] {
-        assert!(!text.contains(secret), "{secret} is in {text}");
-    }
-    let started = events.iter().find_map(|event| match event {
-        Event::Command(CommandEvent::Started(e)) if e.command_name == "createUser" => Some(e),
-        _ => None,
+        assert!(!shown.contains(deploy::PASSWORD), "{shown}");
+        assert!(!format!("{client:?}").contains(deploy::PASSWORD));
+        let events = events.events();
+        let text = format!("{events:?}");
+        for secret in ["sesame", "payload", "speculativeAuthenticate"] {
+            assert!(!text.contains(secret), "{secret} is in {text}");
+        }
+        let started = events.iter().find_map(|event| match event {
+            Event::Command(CommandEvent::Started(e)) if e.command_name == "createUser" => Some(e),
+            _ => None,
+        });
+        assert_eq!(started.map(|e| &e.command), Some(&doc! {}));
     });
-    assert_eq!(started.map(|e| &e.command), Some(&doc! {}));
 }
 
 /// What happens in a failing insert's wake, in its order.
@@ -132,48 +137,54 @@ mod serial_replica_set {
         facts.collect()
     }
 
-    #[tokio::test]
-    async fn broken_connection_makes_the_server_unknown_and_then_clears_its_pool() {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
-        let data = doc! { "failCommands": ["insert"], "closeConnection": true };
-        let facts = facts_of_a_retry(&uri, data).await;
+    #[test]
+    fn broken_connection_makes_the_server_unknown_and_then_clears_its_pool() {
+        rt::block_on(async {
+            let Some(uri) = deploy::uri("REPLICA_SET") else {
+                return;
+            };
+            let data = doc! { "failCommands": ["insert"], "closeConnection": true };
+            let facts = facts_of_a_retry(&uri, data).await;
 
-        let at = |fact| facts.iter().position(|f| *f == fact);
-        assert!(
-            at(Fact::ServerUnknown) < at(Fact::PoolCleared)
-                && at(Fact::PoolCleared) < at(Fact::PoolReady),
-            "{facts:?}"
-        );
-        assert!(at(Fact::ServerUnknown).is_some(), "{facts:?}");
-        assert!(at(Fact::ConnectionFailed).is_some(), "{facts:?}");
+            let at = |fact| facts.iter().position(|f| *f == fact);
+            assert!(
+                at(Fact::ServerUnknown) < at(Fact::PoolCleared)
+                    && at(Fact::PoolCleared) < at(Fact::PoolReady),
+                "{facts:?}"
+            );
+            assert!(at(Fact::ServerUnknown).is_some(), "{facts:?}");
+            assert!(at(Fact::ConnectionFailed).is_some(), "{facts:?}");
+        });
     }
 
-    #[tokio::test]
-    async fn shutting_down_server_becomes_unknown_and_its_pool_is_cleared() {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
-        let data = doc! {
-            "failCommands": ["insert"], "errorCode": 91, "errorLabels": ["RetryableWriteError"],
-        };
-        let facts = facts_of_a_retry(&uri, data).await;
-        let at = |fact| facts.iter().position(|f| *f == fact);
-        assert!(at(Fact::ServerUnknown).is_some(), "{facts:?}");
-        assert!(at(Fact::ServerUnknown) < at(Fact::PoolCleared), "{facts:?}");
+    #[test]
+    fn shutting_down_server_becomes_unknown_and_its_pool_is_cleared() {
+        rt::block_on(async {
+            let Some(uri) = deploy::uri("REPLICA_SET") else {
+                return;
+            };
+            let data = doc! {
+                "failCommands": ["insert"], "errorCode": 91, "errorLabels": ["RetryableWriteError"],
+            };
+            let facts = facts_of_a_retry(&uri, data).await;
+            let at = |fact| facts.iter().position(|f| *f == fact);
+            assert!(at(Fact::ServerUnknown).is_some(), "{facts:?}");
+            assert!(at(Fact::ServerUnknown) < at(Fact::PoolCleared), "{facts:?}");
+        });
     }
 
     /// The server's answer says with its topologyVersion that nothing has changed since.
-    #[tokio::test]
-    async fn error_older_than_what_is_known_is_retried_and_changes_nothing() {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
-        let data = doc! {
-            "failCommands": ["insert"], "errorCode": 10107, "errorLabels": ["RetryableWriteError"],
-        };
-        let facts = facts_of_a_retry(&uri, data).await;
-        assert_eq!(facts, []);
+    #[test]
+    fn error_older_than_what_is_known_is_retried_and_changes_nothing() {
+        rt::block_on(async {
+            let Some(uri) = deploy::uri("REPLICA_SET") else {
+                return;
+            };
+            let data = doc! {
+                "failCommands": ["insert"], "errorCode": 10107, "errorLabels": ["RetryableWriteError"],
+            };
+            let facts = facts_of_a_retry(&uri, data).await;
+            assert_eq!(facts, []);
+        });
     }
 }

@@ -19,11 +19,11 @@ use mongo_client::{
     event::{EventHandler, cmap::CmapEvent},
     options::{ClientOptions, ReadConcern, ReadPreference, WriteConcern},
 };
+use mongo_client_tests::rt::Task;
 use mongo_client_tests::{
     deploy::{self, OwnCluster, Plan},
-    live,
+    live, rt,
 };
-use tokio::task::JoinHandle;
 
 const TASKS: u64 = 8;
 
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(75);
 struct Load {
     db: Database,
     shared: Arc<Shared>,
-    tasks: Vec<JoinHandle<Written>>,
+    tasks: Vec<Task<Written>>,
 }
 
 #[derive(Default)]
@@ -59,7 +59,7 @@ impl Load {
         let db = live::database(client);
         let shared = Arc::new(Shared::default());
         let tasks = (0..TASKS)
-            .map(|task| tokio::spawn(write(db.clone(), task, Arc::clone(&shared))))
+            .map(|task| rt::spawn(write(db.clone(), task, Arc::clone(&shared))))
             .collect();
         Self { db, shared, tasks }
     }
@@ -187,148 +187,158 @@ async fn another_primary(set: &OwnCluster, than: usize) -> usize {
     found
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn destructive_killed_primary_loses_and_doubles_no_acknowledged_write() {
-    let Some(mut set) = deploy::own_cluster("kill", Plan::replica_set(3)) else {
-        return;
-    };
-    let client = live::build(majority(&set.uri()));
-    let load = Load::start(&client);
-    load.goes_on(50).await;
+#[test]
+fn destructive_killed_primary_loses_and_doubles_no_acknowledged_write() {
+    rt::block_on(async {
+        let Some(mut set) = deploy::own_cluster("kill", Plan::replica_set(3)) else {
+            return;
+        };
+        let client = live::build(majority(&set.uri()));
+        let load = Load::start(&client);
+        load.goes_on(50).await;
 
-    let first = set.primary().expect("a started set has a primary");
-    set.kill(first);
-    load.goes_on(50).await;
-    set.restart(first).expect("the member comes back");
-    let second = another_primary(&set, first).await;
-    live::eventually("two secondaries", || async {
-        let hello = set
-            .connect(first)
-            .and_then(|mut wire| wire.admin(doc! { "hello": 1 }));
-        hello.is_ok_and(|hello| hello.get_bool("secondary").unwrap_or(false))
-    })
-    .await;
-    set.kill(second);
-    load.goes_on(50).await;
+        let first = set.primary().expect("a started set has a primary");
+        set.kill(first);
+        load.goes_on(50).await;
+        set.restart(first).expect("the member comes back");
+        let second = another_primary(&set, first).await;
+        live::eventually("two secondaries", || async {
+            let hello = set
+                .connect(first)
+                .and_then(|mut wire| wire.admin(doc! { "hello": 1 }));
+            hello.is_ok_and(|hello| hello.get_bool("secondary").unwrap_or(false))
+        })
+        .await;
+        set.kill(second);
+        load.goes_on(50).await;
 
-    let written = load.check().await;
-    assert_eq!(errors(&written), [""; 0]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn destructive_step_downs_are_not_seen_by_retryable_writes() {
-    let Some(set) = deploy::own_cluster("stepdown", Plan::replica_set(3)) else {
-        return;
-    };
-    let mut options = majority(&set.uri());
-    let cleared = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&cleared);
-    options.cmap_event_handler = Some(EventHandler::callback(move |event| {
-        if matches!(event, CmapEvent::PoolCleared(_)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }));
-    let client = live::build(options);
-    let load = Load::start(&client);
-    load.goes_on(20).await;
-
-    for _ in 0..3 {
-        let primary = set.primary().expect("the set has a primary");
-        let mut wire = set.connect(primary).unwrap();
-        wire.admin(doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 5 })
-            .unwrap();
-        another_primary(&set, primary).await;
-        load.goes_on(20).await;
-    }
-
-    let written = load.check().await;
-    assert_eq!(errors(&written), [""; 0]);
-    // Connections survive a step-down.
-    assert_eq!(cleared.load(Ordering::Relaxed), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn destructive_frozen_primary_is_given_up_for_another() {
-    let Some(set) = deploy::own_cluster("freeze", Plan::replica_set(3)) else {
-        return;
-    };
-    let mut options = majority(&set.uri());
-    options.connect_timeout = Some(Duration::from_secs(1));
-    let client = live::build(options);
-    let load = Load::start(&client);
-    load.goes_on(20).await;
-
-    let frozen = set.primary().expect("a started set has a primary");
-    set.freeze(frozen).unwrap();
-    load.goes_on(20).await;
-    set.thaw(frozen).unwrap();
-    load.goes_on(20).await;
-
-    let written = load.check().await;
-    assert_eq!(errors(&written), [""; 0]);
-    let pause = written.iter().map(|w| w.pause).max().unwrap();
-    assert!(pause < Duration::from_secs(20), "{pause:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn destructive_reads_go_on_without_a_primary_when_they_may() {
-    let Some(mut set) = deploy::own_cluster("reads", Plan::replica_set(2)) else {
-        return;
-    };
-    let client = live::client(&set.uri());
-    let db = live::database(&client);
-    let people = db.collection::<Document>("people");
-    people
-        .insert_one(doc! { "_id": 1 })
-        .write_concern(WriteConcern::nodes(2))
-        .await
-        .unwrap();
-    // One of two members elects nobody.
-    set.kill(set.primary().expect("a started set has a primary"));
-
-    let find = people.find_one(doc! {});
-    let preferred = ReadPreference::secondary_preferred(None);
-    let found = find.selection_criteria(preferred).await.unwrap();
-
-    assert_eq!(found, Some(doc! { "_id": 1 }));
-    let mut options = live::options(&set.uri());
-    options.server_selection_timeout = Some(Duration::from_secs(2));
-    let impatient = live::build(options);
-    let people = impatient
-        .database(db.name())
-        .collection::<Document>("people");
-    let error = people.insert_one(doc! { "_id": 2 }).await.unwrap_err();
-    assert!(error.is_server_selection(), "{error:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn destructive_restarted_standalone_is_used_again() {
-    let Some(mut server) = deploy::own_cluster("restart", Plan::standalone()) else {
-        return;
-    };
-    let client = live::client(&server.uri());
-    let db = live::database(&client);
-    let people = db.collection::<Document>("people");
-    let mut journaled = WriteConcern::nodes(1);
-    journaled.journal = Some(true);
-    people
-        .insert_one(doc! { "_id": 1 })
-        .write_concern(journaled)
-        .await
-        .unwrap();
-
-    server.kill(0);
-    let waiting = tokio::spawn({
-        let people = people.clone();
-        async move { people.find_one(doc! {}).await }
+        let written = load.check().await;
+        assert_eq!(errors(&written), [""; 0]);
     });
-    server.restart(0).expect("the server comes back");
+}
 
-    let found = waiting.await.unwrap();
-    // The first attempt may meet the dying server, the second the starting one.
-    let found = match found {
-        Err(error) if error.is_network() => people.find_one(doc! {}).await,
-        other => other,
-    };
-    assert_eq!(found.unwrap(), Some(doc! { "_id": 1 }));
+#[test]
+fn destructive_step_downs_are_not_seen_by_retryable_writes() {
+    rt::block_on(async {
+        let Some(set) = deploy::own_cluster("stepdown", Plan::replica_set(3)) else {
+            return;
+        };
+        let mut options = majority(&set.uri());
+        let cleared = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&cleared);
+        options.cmap_event_handler = Some(EventHandler::callback(move |event| {
+            if matches!(event, CmapEvent::PoolCleared(_)) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+        let client = live::build(options);
+        let load = Load::start(&client);
+        load.goes_on(20).await;
+
+        for _ in 0..3 {
+            let primary = set.primary().expect("the set has a primary");
+            let mut wire = set.connect(primary).unwrap();
+            wire.admin(doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 5 })
+                .unwrap();
+            another_primary(&set, primary).await;
+            load.goes_on(20).await;
+        }
+
+        let written = load.check().await;
+        assert_eq!(errors(&written), [""; 0]);
+        // Connections survive a step-down.
+        assert_eq!(cleared.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn destructive_frozen_primary_is_given_up_for_another() {
+    rt::block_on(async {
+        let Some(set) = deploy::own_cluster("freeze", Plan::replica_set(3)) else {
+            return;
+        };
+        let mut options = majority(&set.uri());
+        options.connect_timeout = Some(Duration::from_secs(1));
+        let client = live::build(options);
+        let load = Load::start(&client);
+        load.goes_on(20).await;
+
+        let frozen = set.primary().expect("a started set has a primary");
+        set.freeze(frozen).unwrap();
+        load.goes_on(20).await;
+        set.thaw(frozen).unwrap();
+        load.goes_on(20).await;
+
+        let written = load.check().await;
+        assert_eq!(errors(&written), [""; 0]);
+        let pause = written.iter().map(|w| w.pause).max().unwrap();
+        assert!(pause < Duration::from_secs(20), "{pause:?}");
+    });
+}
+
+#[test]
+fn destructive_reads_go_on_without_a_primary_when_they_may() {
+    rt::block_on(async {
+        let Some(mut set) = deploy::own_cluster("reads", Plan::replica_set(2)) else {
+            return;
+        };
+        let client = live::client(&set.uri());
+        let db = live::database(&client);
+        let people = db.collection::<Document>("people");
+        people
+            .insert_one(doc! { "_id": 1 })
+            .write_concern(WriteConcern::nodes(2))
+            .await
+            .unwrap();
+        // One of two members elects nobody.
+        set.kill(set.primary().expect("a started set has a primary"));
+
+        let find = people.find_one(doc! {});
+        let preferred = ReadPreference::secondary_preferred(None);
+        let found = find.selection_criteria(preferred).await.unwrap();
+
+        assert_eq!(found, Some(doc! { "_id": 1 }));
+        let mut options = live::options(&set.uri());
+        options.server_selection_timeout = Some(Duration::from_secs(2));
+        let impatient = live::build(options);
+        let people = impatient
+            .database(db.name())
+            .collection::<Document>("people");
+        let error = people.insert_one(doc! { "_id": 2 }).await.unwrap_err();
+        assert!(error.is_server_selection(), "{error:?}");
+    });
+}
+
+#[test]
+fn destructive_restarted_standalone_is_used_again() {
+    rt::block_on(async {
+        let Some(mut server) = deploy::own_cluster("restart", Plan::standalone()) else {
+            return;
+        };
+        let client = live::client(&server.uri());
+        let db = live::database(&client);
+        let people = db.collection::<Document>("people");
+        let mut journaled = WriteConcern::nodes(1);
+        journaled.journal = Some(true);
+        people
+            .insert_one(doc! { "_id": 1 })
+            .write_concern(journaled)
+            .await
+            .unwrap();
+
+        server.kill(0);
+        let waiting = rt::spawn({
+            let people = people.clone();
+            async move { people.find_one(doc! {}).await }
+        });
+        server.restart(0).expect("the server comes back");
+
+        let found = waiting.await.unwrap();
+        // The first attempt may meet the dying server, the second the starting one.
+        let found = match found {
+            Err(error) if error.is_network() => people.find_one(doc! {}).await,
+            other => other,
+        };
+        assert_eq!(found.unwrap(), Some(doc! { "_id": 1 }));
+    });
 }

@@ -21,7 +21,7 @@ use mongo_client::{
 use mongo_client_tests::{
     deploy,
     fault::{Bogus, Fate, Manner, Proxy, Request},
-    live,
+    live, rt,
 };
 
 /// Awaits, and says how long it took.
@@ -49,101 +49,113 @@ async fn no_server(uri: &str) -> Error {
     error
 }
 
-#[tokio::test]
-async fn silent_listener_delays_no_constructor_and_fails_operations_in_time() {
-    if deploy::skips_live() {
-        return;
-    }
-    let silent = Bogus::start(Manner::Silent).await.unwrap();
-    let address = silent.address().to_string();
-    let error = no_server(&format!("mongodb://{address}")).await;
-    assert!(error.to_string().contains(&address), "{error}");
+#[test]
+fn silent_listener_delays_no_constructor_and_fails_operations_in_time() {
+    rt::block_on(async {
+        if deploy::skips_live() {
+            return;
+        }
+        let silent = Bogus::start(Manner::Silent).await.unwrap();
+        let address = silent.address().to_string();
+        let error = no_server(&format!("mongodb://{address}")).await;
+        assert!(error.to_string().contains(&address), "{error}");
+    });
 }
 
-#[tokio::test]
-async fn last_error_of_a_silent_listener_is_the_timeout() {
-    if deploy::skips_live() {
-        return;
-    }
-    let silent = Bogus::start(Manner::Silent).await.unwrap();
-    let mut options = live::options(&format!("mongodb://{}/", silent.address()));
-    options.connect_timeout = Some(Duration::from_millis(300));
-    options.server_selection_timeout = Some(Duration::from_millis(1500));
-    let client = live::build(options);
+#[test]
+fn last_error_of_a_silent_listener_is_the_timeout() {
+    rt::block_on(async {
+        if deploy::skips_live() {
+            return;
+        }
+        let silent = Bogus::start(Manner::Silent).await.unwrap();
+        let mut options = live::options(&format!("mongodb://{}/", silent.address()));
+        options.connect_timeout = Some(Duration::from_millis(300));
+        options.server_selection_timeout = Some(Duration::from_millis(1500));
+        let client = live::build(options);
 
-    let error = client.list_database_names().await.unwrap_err();
+        let error = client.list_database_names().await.unwrap_err();
 
-    let text = error.to_string();
-    assert!(error.is_server_selection(), "{text}");
-    assert!(text.contains("connectTimeoutMS elapsed"), "{text}");
-}
-
-#[tokio::test]
-async fn garbage_is_refused_with_a_reason() {
-    if deploy::skips_live() {
-        return;
-    }
-    let huge = [0xff, 0xff, 0xff, 0x7f, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
-    let negative = [0xff; 64];
-    let sayings: [&[u8]; 4] = [
-        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
-        &huge,
-        &negative,
-        &[0; 64],
-    ];
-    for bytes in sayings {
-        let garbage = Bogus::start(Manner::Says(bytes.to_vec())).await.unwrap();
-        let error = no_server(&format!("mongodb://{}", garbage.address())).await;
         let text = error.to_string();
-        assert!(text.contains(&garbage.address().to_string()), "{text}");
+        assert!(error.is_server_selection(), "{text}");
+        assert!(text.contains("connectTimeoutMS elapsed"), "{text}");
+    });
+}
+
+#[test]
+fn garbage_is_refused_with_a_reason() {
+    rt::block_on(async {
+        if deploy::skips_live() {
+            return;
+        }
+        let huge = [0xff, 0xff, 0xff, 0x7f, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
+        let negative = [0xff; 64];
+        let sayings: [&[u8]; 4] = [
+            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+            &huge,
+            &negative,
+            &[0; 64],
+        ];
+        for bytes in sayings {
+            let garbage = Bogus::start(Manner::Says(bytes.to_vec())).await.unwrap();
+            let error = no_server(&format!("mongodb://{}", garbage.address())).await;
+            let text = error.to_string();
+            assert!(text.contains(&garbage.address().to_string()), "{text}");
+            assert!(
+                text.contains("message") || text.contains("header") || text.contains("length"),
+                "no reason: {text}"
+            );
+        }
+    });
+}
+
+#[test]
+fn closed_port_and_hung_up_connection_are_told() {
+    rt::block_on(async {
+        if deploy::skips_live() {
+            return;
+        }
+        let error = no_server("mongodb://127.0.0.1:1").await;
+        assert!(error.to_string().contains("refused"), "{error}");
+
+        let hangs_up = Bogus::start(Manner::HangsUp).await.unwrap();
+        let error = no_server(&format!("mongodb://{}", hangs_up.address())).await;
+        assert!(error.to_string().contains("end of file"), "{error}");
+    });
+}
+
+#[test]
+fn unresolvable_host_is_told() {
+    rt::block_on(async {
+        if deploy::skips_live() {
+            return;
+        }
+        let error = no_server("mongodb://no-such-host.invalid:27017").await;
         assert!(
-            text.contains("message") || text.contains("header") || text.contains("length"),
-            "no reason: {text}"
+            error.to_string().contains("no-such-host.invalid"),
+            "{error}"
         );
-    }
+    });
 }
 
-#[tokio::test]
-async fn closed_port_and_hung_up_connection_are_told() {
-    if deploy::skips_live() {
-        return;
-    }
-    let error = no_server("mongodb://127.0.0.1:1").await;
-    assert!(error.to_string().contains("refused"), "{error}");
-
-    let hangs_up = Bogus::start(Manner::HangsUp).await.unwrap();
-    let error = no_server(&format!("mongodb://{}", hangs_up.address())).await;
-    assert!(error.to_string().contains("end of file"), "{error}");
-}
-
-#[tokio::test]
-async fn unresolvable_host_is_told() {
-    if deploy::skips_live() {
-        return;
-    }
-    let error = no_server("mongodb://no-such-host.invalid:27017").await;
-    assert!(
-        error.to_string().contains("no-such-host.invalid"),
-        "{error}"
-    );
-}
-
-#[tokio::test]
-async fn one_dead_seed_does_not_hinder_the_others() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let silent = Bogus::start(Manner::Silent).await.unwrap();
-    let mut options = live::options(&uri);
-    let address = silent.address();
-    options.hosts.insert(
-        0,
-        ServerAddress::tcp(&address.ip().to_string(), address.port()),
-    );
-    let client = live::build(options);
-    let (names, took) = timed(client.list_database_names().into_future()).await;
-    names.unwrap();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+#[test]
+fn one_dead_seed_does_not_hinder_the_others() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let silent = Bogus::start(Manner::Silent).await.unwrap();
+        let mut options = live::options(&uri);
+        let address = silent.address();
+        options.hosts.insert(
+            0,
+            ServerAddress::tcp(&address.ip().to_string(), address.port()),
+        );
+        let client = live::build(options);
+        let (names, took) = timed(client.list_database_names().into_future()).await;
+        names.unwrap();
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    });
 }
 
 /// A client that reaches the primary of the set through a proxy, and the proxy.
@@ -186,219 +198,237 @@ const HARMS: [Fate; 4] = [
     Fate::TruncateReply(30),
 ];
 
-#[tokio::test]
-async fn lost_reply_of_an_insert_leaves_one_document_with_the_returned_id() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    for harm in HARMS {
-        let (events, client, _proxy) = through_proxy(&uri, first("insert", harm)).await;
-        let db = live::database(&client);
-        let people = db.collection::<Document>("people");
+#[test]
+fn lost_reply_of_an_insert_leaves_one_document_with_the_returned_id() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        for harm in HARMS {
+            let (events, client, _proxy) = through_proxy(&uri, first("insert", harm)).await;
+            let db = live::database(&client);
+            let people = db.collection::<Document>("people");
 
-        let inserted = people.insert_one(doc! { "name": "Ada" }).await.unwrap();
+            let inserted = people.insert_one(doc! { "name": "Ada" }).await.unwrap();
 
-        assert_eq!(events.started("insert").len(), 2, "{harm:?}");
-        let mut cursor = people.find(doc! {}).await.unwrap();
-        let found = cursor.next().await.unwrap().unwrap();
-        assert_eq!(found.get("_id"), Some(&inserted.inserted_id), "{harm:?}");
-        assert!(cursor.next().await.is_none(), "{harm:?}");
-        live::forget(&db).await;
-    }
+            assert_eq!(events.started("insert").len(), 2, "{harm:?}");
+            let mut cursor = people.find(doc! {}).await.unwrap();
+            let found = cursor.next().await.unwrap().unwrap();
+            assert_eq!(found.get("_id"), Some(&inserted.inserted_id), "{harm:?}");
+            assert!(cursor.next().await.is_none(), "{harm:?}");
+            live::forget(&db).await;
+        }
+    });
 }
 
-#[tokio::test]
-async fn lost_reply_of_an_increment_increments_once() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    for harm in HARMS {
-        let (_, client, _proxy) = through_proxy(&uri, first("update", harm)).await;
+#[test]
+fn lost_reply_of_an_increment_increments_once() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        for harm in HARMS {
+            let (_, client, _proxy) = through_proxy(&uri, first("update", harm)).await;
+            let db = live::database(&client);
+            let counters = db.collection::<Document>("counters");
+            counters
+                .insert_one(doc! { "_id": 1, "n": 0 })
+                .await
+                .unwrap();
+
+            let updated = counters
+                .update_one(doc! { "_id": 1 }, doc! { "$inc": { "n": 1 } })
+                .await
+                .unwrap();
+
+            assert_eq!((updated.matched_count, updated.modified_count), (1, 1));
+            let found = counters.find_one(doc! {}).await.unwrap().unwrap();
+            assert_eq!(found, doc! { "_id": 1, "n": 1 }, "{harm:?}");
+            live::forget(&db).await;
+        }
+    });
+}
+
+#[test]
+fn lost_reply_of_find_and_modify_returns_what_the_first_attempt_did() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        for harm in HARMS {
+            let (_, client, _proxy) = through_proxy(&uri, first("findAndModify", harm)).await;
+            let db = live::database(&client);
+            let counters = db.collection::<Document>("counters");
+            counters
+                .insert_one(doc! { "_id": 1, "n": 0 })
+                .await
+                .unwrap();
+
+            let after = counters
+                .find_one_and_update(doc! { "_id": 1 }, doc! { "$inc": { "n": 1 } })
+                .return_document(ReturnDocument::After)
+                .await
+                .unwrap();
+
+            assert_eq!(after, Some(doc! { "_id": 1, "n": 1 }), "{harm:?}");
+            live::forget(&db).await;
+        }
+    });
+}
+
+#[test]
+fn lost_reply_of_insert_many_leaves_every_document_once() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        for harm in HARMS {
+            let (_, client, _proxy) = through_proxy(&uri, first("insert", harm)).await;
+            let db = live::database(&client);
+            let numbers = db.collection::<Document>("numbers");
+            let documents: Vec<Document> = (0..20).map(|n| doc! { "n": n }).collect();
+
+            let inserted = numbers.insert_many(&documents).await.unwrap();
+
+            let ids: Vec<Bson> = (0..20).map(|n| inserted.inserted_ids[&n].clone()).collect();
+            let stored = numbers.distinct("_id", doc! {}).await.unwrap();
+            assert_eq!(stored, ids, "{harm:?}");
+            let count = numbers.count_documents(doc! {}).await.unwrap();
+            assert_eq!(count, 20, "{harm:?}");
+            live::forget(&db).await;
+        }
+    });
+}
+
+#[test]
+fn lost_reply_of_a_read_is_read_again() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        for harm in HARMS {
+            let (events, client, _proxy) = through_proxy(&uri, first("find", harm)).await;
+            let db = live::database(&client);
+            let people = db.collection::<Document>("people");
+            people.insert_one(doc! { "_id": 1 }).await.unwrap();
+
+            let found = people.find_one(doc! {}).await.unwrap();
+
+            assert_eq!(found, Some(doc! { "_id": 1 }), "{harm:?}");
+            assert_eq!(events.started("find").len(), 2, "{harm:?}");
+            live::forget(&db).await;
+        }
+    });
+}
+
+#[test]
+fn lost_reply_of_a_write_to_many_is_an_error_and_no_second_attempt() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let (events, client, _proxy) = through_proxy(&uri, first("update", Fate::DropReply)).await;
         let db = live::database(&client);
         let counters = db.collection::<Document>("counters");
-        counters
-            .insert_one(doc! { "_id": 1, "n": 0 })
-            .await
-            .unwrap();
+        counters.insert_one(doc! { "n": 0 }).await.unwrap();
 
-        let updated = counters
-            .update_one(doc! { "_id": 1 }, doc! { "$inc": { "n": 1 } })
-            .await
-            .unwrap();
+        let update = counters.update_many(doc! {}, doc! { "$inc": { "n": 1 } });
+        let error = update.await.unwrap_err();
 
-        assert_eq!((updated.matched_count, updated.modified_count), (1, 1));
+        assert!(error.is_network(), "{error}");
+        assert!(error.server_address().is_some(), "{error}");
+        assert_eq!(events.started("update").len(), 1);
         let found = counters.find_one(doc! {}).await.unwrap().unwrap();
-        assert_eq!(found, doc! { "_id": 1, "n": 1 }, "{harm:?}");
+        assert_eq!(found.get_i32("n").unwrap(), 1);
         live::forget(&db).await;
-    }
+    });
 }
 
-#[tokio::test]
-async fn lost_reply_of_find_and_modify_returns_what_the_first_attempt_did() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    for harm in HARMS {
-        let (_, client, _proxy) = through_proxy(&uri, first("findAndModify", harm)).await;
-        let db = live::database(&client);
-        let counters = db.collection::<Document>("counters");
-        counters
-            .insert_one(doc! { "_id": 1, "n": 0 })
-            .await
-            .unwrap();
-
-        let after = counters
-            .find_one_and_update(doc! { "_id": 1 }, doc! { "$inc": { "n": 1 } })
-            .return_document(ReturnDocument::After)
-            .await
-            .unwrap();
-
-        assert_eq!(after, Some(doc! { "_id": 1, "n": 1 }), "{harm:?}");
-        live::forget(&db).await;
-    }
-}
-
-#[tokio::test]
-async fn lost_reply_of_insert_many_leaves_every_document_once() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    for harm in HARMS {
-        let (_, client, _proxy) = through_proxy(&uri, first("insert", harm)).await;
+#[test]
+fn lost_batch_of_a_cursor_is_an_error_not_a_gap() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let (events, client, _proxy) = through_proxy(&uri, first("getMore", Fate::DropReply)).await;
         let db = live::database(&client);
         let numbers = db.collection::<Document>("numbers");
-        let documents: Vec<Document> = (0..20).map(|n| doc! { "n": n }).collect();
+        let documents: Vec<Document> = (0..20).map(|n| doc! { "_id": n }).collect();
+        numbers.insert_many(&documents).await.unwrap();
 
-        let inserted = numbers.insert_many(&documents).await.unwrap();
+        let mut cursor = numbers.find(doc! {}).batch_size(5).await.unwrap();
+        let mut read = 0;
+        let error = loop {
+            match cursor.next().await {
+                Some(Ok(_)) => read += 1,
+                Some(Err(error)) => break error,
+                None => panic!("the cursor ended after {read} documents"),
+            }
+        };
 
-        let ids: Vec<Bson> = (0..20).map(|n| inserted.inserted_ids[&n].clone()).collect();
-        let stored = numbers.distinct("_id", doc! {}).await.unwrap();
-        assert_eq!(stored, ids, "{harm:?}");
-        let count = numbers.count_documents(doc! {}).await.unwrap();
-        assert_eq!(count, 20, "{harm:?}");
+        assert_eq!(read, 5);
+        assert!(error.is_network(), "{error}");
+        assert!(cursor.next().await.is_none());
+        assert_eq!(events.started("getMore").len(), 1);
         live::forget(&db).await;
-    }
+    });
 }
 
-#[tokio::test]
-async fn lost_reply_of_a_read_is_read_again() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    for harm in HARMS {
-        let (events, client, _proxy) = through_proxy(&uri, first("find", harm)).await;
+#[test]
+fn abandoned_operation_spoils_no_later_one() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let rule = first("find", Fate::HoldReply);
+        let asked = Arc::new(tokio::sync::Notify::new());
+        let notify = Arc::clone(&asked);
+        let (_, client, _proxy) = through_proxy(&uri, move |request| {
+            let fate = rule(request);
+            if fate == Fate::HoldReply {
+                notify.notify_one();
+            }
+            fate
+        })
+        .await;
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
-        people.insert_one(doc! { "_id": 1 }).await.unwrap();
+        let documents: Vec<Document> = (0..9).map(|n| doc! { "_id": n }).collect();
+        people.insert_many(&documents).await.unwrap();
 
-        let found = people.find_one(doc! {}).await.unwrap();
+        tokio::select! {
+            found = people.find_one(doc! { "_id": 0 }).into_future() => panic!("{found:?}"),
+            () = asked.notified() => {}
+        }
 
-        assert_eq!(found, Some(doc! { "_id": 1 }), "{harm:?}");
-        assert_eq!(events.started("find").len(), 2, "{harm:?}");
+        for n in 1..9 {
+            let found = people.find_one(doc! { "_id": n }).await.unwrap();
+            assert_eq!(found, Some(doc! { "_id": n }));
+        }
         live::forget(&db).await;
-    }
+    });
 }
 
-#[tokio::test]
-async fn lost_reply_of_a_write_to_many_is_an_error_and_no_second_attempt() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let (events, client, _proxy) = through_proxy(&uri, first("update", Fate::DropReply)).await;
-    let db = live::database(&client);
-    let counters = db.collection::<Document>("counters");
-    counters.insert_one(doc! { "n": 0 }).await.unwrap();
+#[test]
+fn reply_that_never_comes_ends_with_the_socket_timeout() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let impatient = format!("{uri}&socketTimeoutMS=2000&retryWrites=false");
+        let (_, client, _proxy) = through_proxy(&impatient, first("insert", Fate::HoldReply)).await;
+        let db = live::database(&client);
+        let people = db.collection::<Document>("people");
 
-    let update = counters.update_many(doc! {}, doc! { "$inc": { "n": 1 } });
-    let error = update.await.unwrap_err();
+        let (result, took) = timed(people.insert_one(doc! { "_id": 1 }).into_future()).await;
 
-    assert!(error.is_network(), "{error}");
-    assert!(error.server_address().is_some(), "{error}");
-    assert_eq!(events.started("update").len(), 1);
-    let found = counters.find_one(doc! {}).await.unwrap().unwrap();
-    assert_eq!(found.get_i32("n").unwrap(), 1);
-    live::forget(&db).await;
-}
-
-#[tokio::test]
-async fn lost_batch_of_a_cursor_is_an_error_not_a_gap() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let (events, client, _proxy) = through_proxy(&uri, first("getMore", Fate::DropReply)).await;
-    let db = live::database(&client);
-    let numbers = db.collection::<Document>("numbers");
-    let documents: Vec<Document> = (0..20).map(|n| doc! { "_id": n }).collect();
-    numbers.insert_many(&documents).await.unwrap();
-
-    let mut cursor = numbers.find(doc! {}).batch_size(5).await.unwrap();
-    let mut read = 0;
-    let error = loop {
-        match cursor.next().await {
-            Some(Ok(_)) => read += 1,
-            Some(Err(error)) => break error,
-            None => panic!("the cursor ended after {read} documents"),
-        }
-    };
-
-    assert_eq!(read, 5);
-    assert!(error.is_network(), "{error}");
-    assert!(cursor.next().await.is_none());
-    assert_eq!(events.started("getMore").len(), 1);
-    live::forget(&db).await;
-}
-
-#[tokio::test]
-async fn abandoned_operation_spoils_no_later_one() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let rule = first("find", Fate::HoldReply);
-    let asked = Arc::new(tokio::sync::Notify::new());
-    let notify = Arc::clone(&asked);
-    let (_, client, _proxy) = through_proxy(&uri, move |request| {
-        let fate = rule(request);
-        if fate == Fate::HoldReply {
-            notify.notify_one();
-        }
-        fate
-    })
-    .await;
-    let db = live::database(&client);
-    let people = db.collection::<Document>("people");
-    let documents: Vec<Document> = (0..9).map(|n| doc! { "_id": n }).collect();
-    people.insert_many(&documents).await.unwrap();
-
-    tokio::select! {
-        found = people.find_one(doc! { "_id": 0 }).into_future() => panic!("{found:?}"),
-        () = asked.notified() => {}
-    }
-
-    for n in 1..9 {
-        let found = people.find_one(doc! { "_id": n }).await.unwrap();
-        assert_eq!(found, Some(doc! { "_id": n }));
-    }
-    live::forget(&db).await;
-}
-
-#[tokio::test]
-async fn reply_that_never_comes_ends_with_the_socket_timeout() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let impatient = format!("{uri}&socketTimeoutMS=2000&retryWrites=false");
-    let (_, client, _proxy) = through_proxy(&impatient, first("insert", Fate::HoldReply)).await;
-    let db = live::database(&client);
-    let people = db.collection::<Document>("people");
-
-    let (result, took) = timed(people.insert_one(doc! { "_id": 1 }).into_future()).await;
-
-    let error = result.unwrap_err();
-    assert!(error.is_network_timeout(), "{error:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    let patient = live::client(&uri);
-    let db = patient.database(db.name());
-    let people = db.collection::<Document>("people");
-    assert_eq!(people.count_documents(doc! {}).await.unwrap(), 1);
-    live::forget(&db).await;
+        let error = result.unwrap_err();
+        assert!(error.is_network_timeout(), "{error:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        let patient = live::client(&uri);
+        let db = patient.database(db.name());
+        let people = db.collection::<Document>("people");
+        assert_eq!(people.count_documents(doc! {}).await.unwrap(), 1);
+        live::forget(&db).await;
+    });
 }

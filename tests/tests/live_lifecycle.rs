@@ -2,8 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future::IntoFuture,
+    future::{Future, IntoFuture},
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -21,18 +22,12 @@ use mongo_client::{
     options::ServerAddress,
     topology::{ServerType, TopologyDescription, TopologyType},
 };
+use mongo_client_driver::{Ambient, Handle, UnixMillis};
 use mongo_client_tests::{
     deploy,
     live::{self, Event},
+    rt,
 };
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-}
 
 /// Fails unless the client's connections all go away.
 async fn leaves_no_connections(observer: &Client, app_name: &str) {
@@ -48,7 +43,7 @@ fn client_built_outside_every_runtime_works_inside_one() {
         return;
     };
     let client = live::client(&uri);
-    runtime().block_on(async {
+    rt::tokio_runtime().block_on(async {
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
         people.insert_one(doc! { "_id": 1 }).await.unwrap();
@@ -58,11 +53,13 @@ fn client_built_outside_every_runtime_works_inside_one() {
 
 #[test]
 fn operation_outside_every_runtime_is_an_error_not_a_panic() {
-    if deploy::skips_live() {
-        return;
-    }
-    let client = live::client("mongodb://127.0.0.1:1/");
-    let mut future = pin!(client.list_database_names().into_future());
+    let ambient = Ambient {
+        clock: Arc::new(|| UnixMillis(0)),
+        entropy: Arc::new(|out| out.fill(7)),
+    };
+    let options = live::options("mongodb://127.0.0.1:1/");
+    let client = Handle::new(options, Arc::new(|| None), ambient).unwrap();
+    let mut future = pin!(client.ready());
     let mut context = Context::from_waker(Waker::noop());
 
     let Poll::Ready(result) = future.as_mut().poll(&mut context) else {
@@ -83,7 +80,7 @@ fn client_and_cursor_may_be_dropped_outside_and_after_their_runtime() {
     };
     let options = live::options(&uri);
     let app_name = live::app_name(&options);
-    let first = runtime();
+    let first = rt::tokio_runtime();
     let (client, cursor) = first.block_on(async {
         let client = live::build(options);
         let db = live::database(&client);
@@ -102,81 +99,87 @@ fn client_and_cursor_may_be_dropped_outside_and_after_their_runtime() {
     drop(first);
     drop(client);
 
-    runtime().block_on(async {
+    rt::tokio_runtime().block_on(async {
         leaves_no_connections(&live::client(&uri), &app_name).await;
     });
 }
 
-#[tokio::test]
-async fn last_clone_dropped_leaves_no_connections() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let options = live::options(&uri);
-    let app_name = live::app_name(&options);
-    let client = live::build(options);
-    let clone = client.clone();
-    client.list_database_names().await.unwrap();
-    drop(client);
-    clone.list_database_names().await.unwrap();
-    let observer = live::client(&uri);
-    assert!(live::connections_of(&observer, &app_name).await.unwrap() > 0);
+#[test]
+fn last_clone_dropped_leaves_no_connections() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let options = live::options(&uri);
+        let app_name = live::app_name(&options);
+        let client = live::build(options);
+        let clone = client.clone();
+        client.list_database_names().await.unwrap();
+        drop(client);
+        clone.list_database_names().await.unwrap();
+        let observer = live::client(&uri);
+        assert!(live::connections_of(&observer, &app_name).await.unwrap() > 0);
 
-    drop(clone);
+        drop(clone);
 
-    leaves_no_connections(&observer, &app_name).await;
-}
-
-#[tokio::test]
-async fn shutdown_ends_all_clones_and_leaves_no_connections() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let options = live::options(&uri);
-    let app_name = live::app_name(&options);
-    let client = live::build(options);
-    let clone = client.clone();
-    let db = live::database(&clone);
-    let numbers = db.collection::<Document>("numbers");
-    let documents: Vec<Document> = (0..10).map(|n| doc! { "_id": n }).collect();
-    numbers.insert_many(&documents).await.unwrap();
-    let mut cursor = numbers.find(doc! {}).batch_size(5).await.unwrap();
-    cursor.next().await.unwrap().unwrap();
-    let observer = live::client(&uri);
-    live::forget(&observer.database(db.name())).await;
-
-    client.shutdown().await;
-
-    let is_shutdown = |error: mongo_client::error::Error| {
-        assert!(matches!(&*error.kind, ErrorKind::Shutdown), "{error:?}");
-    };
-    is_shutdown(numbers.insert_one(doc! {}).await.unwrap_err());
-    is_shutdown(numbers.find_one(doc! {}).await.unwrap_err());
-    is_shutdown(clone.start_session().await.unwrap_err());
-    let rest: Vec<_> = cursor.collect().await;
-    assert_eq!(rest.len(), 5, "what was fetched, then the error");
-    is_shutdown(rest.into_iter().last().unwrap().unwrap_err());
-    leaves_no_connections(&observer, &app_name).await;
-}
-
-#[tokio::test]
-async fn shutdown_ends_operations_that_wait_for_a_server() {
-    if deploy::skips_live() {
-        return;
-    }
-    let client = live::client("mongodb://127.0.0.1:1/");
-    let waiting = tokio::spawn({
-        let client = client.clone();
-        async move { client.list_database_names().await }
+        leaves_no_connections(&observer, &app_name).await;
     });
-    // The wait begins before or after the shutdown; both have to end.
-    tokio::task::yield_now().await;
+}
 
-    client.shutdown().await;
+#[test]
+fn shutdown_ends_all_clones_and_leaves_no_connections() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let options = live::options(&uri);
+        let app_name = live::app_name(&options);
+        let client = live::build(options);
+        let clone = client.clone();
+        let db = live::database(&clone);
+        let numbers = db.collection::<Document>("numbers");
+        let documents: Vec<Document> = (0..10).map(|n| doc! { "_id": n }).collect();
+        numbers.insert_many(&documents).await.unwrap();
+        let mut cursor = numbers.find(doc! {}).batch_size(5).await.unwrap();
+        cursor.next().await.unwrap().unwrap();
+        let observer = live::client(&uri);
+        live::forget(&observer.database(db.name())).await;
 
-    let result = tokio::time::timeout(Duration::from_secs(5), waiting).await;
-    let error = result.unwrap().unwrap().unwrap_err();
-    assert!(matches!(&*error.kind, ErrorKind::Shutdown), "{error:?}");
+        client.shutdown().await;
+
+        let is_shutdown = |error: mongo_client::error::Error| {
+            assert!(matches!(&*error.kind, ErrorKind::Shutdown), "{error:?}");
+        };
+        is_shutdown(numbers.insert_one(doc! {}).await.unwrap_err());
+        is_shutdown(numbers.find_one(doc! {}).await.unwrap_err());
+        is_shutdown(clone.start_session().await.unwrap_err());
+        let rest: Vec<_> = cursor.collect().await;
+        assert_eq!(rest.len(), 5, "what was fetched, then the error");
+        is_shutdown(rest.into_iter().last().unwrap().unwrap_err());
+        leaves_no_connections(&observer, &app_name).await;
+    });
+}
+
+#[test]
+fn shutdown_ends_operations_that_wait_for_a_server() {
+    rt::block_on(async {
+        if deploy::skips_live() {
+            return;
+        }
+        let client = live::client("mongodb://127.0.0.1:1/");
+        let waiting = rt::spawn({
+            let client = client.clone();
+            async move { client.list_database_names().await }
+        });
+        // The wait begins before or after the shutdown; both have to end.
+        rt::yield_now().await;
+
+        client.shutdown().await;
+
+        let result = rt::timeout(Duration::from_secs(5), waiting).await;
+        let error = result.unwrap().unwrap().unwrap_err();
+        assert!(matches!(&*error.kind, ErrorKind::Shutdown), "{error:?}");
+    });
 }
 
 /// The events of a client that did a little and was shut down.
@@ -189,7 +192,7 @@ async fn a_short_life(uri: &str) -> Vec<Event> {
     let tasks: Vec<_> = (0..8)
         .map(|n| {
             let people = people.clone();
-            tokio::spawn(async move { people.insert_one(doc! { "_id": n }).await })
+            rt::spawn(async move { people.insert_one(doc! { "_id": n }).await })
         })
         .collect();
     for task in tasks {
@@ -205,36 +208,38 @@ async fn a_short_life(uri: &str) -> Vec<Event> {
     events.events()
 }
 
-#[tokio::test]
-async fn commands_start_before_they_end_and_each_ends_once() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let mut open = BTreeMap::new();
-    let mut ended = 0;
-    for event in a_short_life(&uri).await {
-        let Event::Command(event) = event else {
-            continue;
+#[test]
+fn commands_start_before_they_end_and_each_ends_once() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
         };
-        match event {
-            CommandEvent::Started(e) => {
-                let key = (e.connection.address.clone(), e.request_id);
-                let before = open.insert(key, (e.command_name, e.connection));
-                assert_eq!(before, None);
+        let mut open = BTreeMap::new();
+        let mut ended = 0;
+        for event in a_short_life(&uri).await {
+            let Event::Command(event) = event else {
+                continue;
+            };
+            match event {
+                CommandEvent::Started(e) => {
+                    let key = (e.connection.address.clone(), e.request_id);
+                    let before = open.insert(key, (e.command_name, e.connection));
+                    assert_eq!(before, None);
+                }
+                CommandEvent::Succeeded(e) => {
+                    let key = (e.connection.address.clone(), e.request_id);
+                    assert_eq!(open.remove(&key), Some((e.command_name, e.connection)));
+                    ended += 1;
+                }
+                CommandEvent::Failed(e) => {
+                    panic!("a reply with write errors is no failure: {e:?}");
+                }
+                other => panic!("{other:?}"),
             }
-            CommandEvent::Succeeded(e) => {
-                let key = (e.connection.address.clone(), e.request_id);
-                assert_eq!(open.remove(&key), Some((e.command_name, e.connection)));
-                ended += 1;
-            }
-            CommandEvent::Failed(e) => {
-                panic!("a reply with write errors is no failure: {e:?}");
-            }
-            other => panic!("{other:?}"),
         }
-    }
-    assert!(open.is_empty(), "{open:?}");
-    assert!(ended >= 10, "{ended}");
+        assert!(open.is_empty(), "{open:?}");
+        assert!(ended >= 10, "{ended}");
+    });
 }
 
 /// What a connection went through.
@@ -246,63 +251,65 @@ enum Stage {
     Closed,
 }
 
-#[tokio::test]
-async fn connections_are_created_ready_used_and_closed_in_this_order() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let (mut stages, mut pools) = (BTreeMap::new(), BTreeMap::new());
-    let mut checkouts = 0;
-    for event in a_short_life(&uri).await {
-        let Event::Cmap(event) = event else {
-            continue;
+#[test]
+fn connections_are_created_ready_used_and_closed_in_this_order() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
         };
-        match event {
-            CmapEvent::PoolCreated(e) => assert_eq!(pools.insert(e.address, "paused"), None),
-            CmapEvent::PoolReady(e) => {
-                assert_eq!(pools.insert(e.address, "ready"), Some("paused"));
+        let (mut stages, mut pools) = (BTreeMap::new(), BTreeMap::new());
+        let mut checkouts = 0;
+        for event in a_short_life(&uri).await {
+            let Event::Cmap(event) = event else {
+                continue;
+            };
+            match event {
+                CmapEvent::PoolCreated(e) => assert_eq!(pools.insert(e.address, "paused"), None),
+                CmapEvent::PoolReady(e) => {
+                    assert_eq!(pools.insert(e.address, "ready"), Some("paused"));
+                }
+                CmapEvent::PoolCleared(e) => panic!("nothing failed: {e:?}"),
+                CmapEvent::PoolClosed(e) => {
+                    let rest = stages.iter().filter(|((address, _), stage)| {
+                        *address == e.address && **stage != Stage::Closed
+                    });
+                    assert_eq!(rest.count(), 0);
+                    assert!(pools.insert(e.address, "closed").is_some());
+                }
+                CmapEvent::ConnectionCreated(e) => {
+                    assert_eq!(pools.get(&e.address), Some(&"ready"));
+                    let key = (e.address, e.connection_id);
+                    assert_eq!(stages.insert(key, Stage::Created), None);
+                }
+                CmapEvent::ConnectionReady(e) => {
+                    let key = (e.address, e.connection_id);
+                    assert_eq!(stages.insert(key, Stage::Idle), Some(Stage::Created));
+                }
+                CmapEvent::ConnectionCheckoutStarted(_) => checkouts += 1,
+                CmapEvent::ConnectionCheckedOut(e) => {
+                    checkouts -= 1;
+                    assert!(checkouts >= 0);
+                    let key = (e.address, e.connection_id);
+                    assert_eq!(stages.insert(key, Stage::InUse), Some(Stage::Idle));
+                }
+                CmapEvent::ConnectionCheckedIn(e) => {
+                    let key = (e.address, e.connection_id);
+                    assert_eq!(stages.insert(key, Stage::Idle), Some(Stage::InUse));
+                }
+                CmapEvent::ConnectionClosed(e) => {
+                    assert_eq!(e.reason, ConnectionClosedReason::PoolClosed);
+                    let before = stages.insert((e.address, e.connection_id), Stage::Closed);
+                    assert!(before.is_some_and(|stage| stage != Stage::Closed));
+                }
+                other => panic!("{other:?}"),
             }
-            CmapEvent::PoolCleared(e) => panic!("nothing failed: {e:?}"),
-            CmapEvent::PoolClosed(e) => {
-                let rest = stages.iter().filter(|((address, _), stage)| {
-                    *address == e.address && **stage != Stage::Closed
-                });
-                assert_eq!(rest.count(), 0);
-                assert!(pools.insert(e.address, "closed").is_some());
-            }
-            CmapEvent::ConnectionCreated(e) => {
-                assert_eq!(pools.get(&e.address), Some(&"ready"));
-                let key = (e.address, e.connection_id);
-                assert_eq!(stages.insert(key, Stage::Created), None);
-            }
-            CmapEvent::ConnectionReady(e) => {
-                let key = (e.address, e.connection_id);
-                assert_eq!(stages.insert(key, Stage::Idle), Some(Stage::Created));
-            }
-            CmapEvent::ConnectionCheckoutStarted(_) => checkouts += 1,
-            CmapEvent::ConnectionCheckedOut(e) => {
-                checkouts -= 1;
-                assert!(checkouts >= 0);
-                let key = (e.address, e.connection_id);
-                assert_eq!(stages.insert(key, Stage::InUse), Some(Stage::Idle));
-            }
-            CmapEvent::ConnectionCheckedIn(e) => {
-                let key = (e.address, e.connection_id);
-                assert_eq!(stages.insert(key, Stage::Idle), Some(Stage::InUse));
-            }
-            CmapEvent::ConnectionClosed(e) => {
-                assert_eq!(e.reason, ConnectionClosedReason::PoolClosed);
-                let before = stages.insert((e.address, e.connection_id), Stage::Closed);
-                assert!(before.is_some_and(|stage| stage != Stage::Closed));
-            }
-            other => panic!("{other:?}"),
         }
-    }
-    assert_eq!(checkouts, 0);
-    assert_eq!(pools.len(), 3);
-    assert!(pools.values().all(|state| *state == "closed"), "{pools:?}");
-    assert!(stages.values().all(|s| *s == Stage::Closed), "{stages:?}");
-    assert!(!stages.is_empty());
+        assert_eq!(checkouts, 0);
+        assert_eq!(pools.len(), 3);
+        assert!(pools.values().all(|state| *state == "closed"), "{pools:?}");
+        assert!(stages.values().all(|s| *s == Stage::Closed), "{stages:?}");
+        assert!(!stages.is_empty());
+    });
 }
 
 /// The types of a topology and its servers.
@@ -312,47 +319,49 @@ fn kinds(topology: &TopologyDescription) -> (TopologyType, BTreeMap<ServerAddres
     (topology.topology_type, servers.collect())
 }
 
-#[tokio::test]
-async fn topology_opens_first_closes_last_and_every_heartbeat_has_its_end() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let events: Vec<SdamEvent> = a_short_life(&uri)
-        .await
-        .into_iter()
-        .filter_map(|event| match event {
-            Event::Sdam(event) => Some(event),
-            _ => None,
-        })
-        .collect();
-    assert!(matches!(events[0], SdamEvent::TopologyOpening(_)));
-    assert!(matches!(events.last(), Some(SdamEvent::TopologyClosed(_))));
-    let mut beating = BTreeSet::new();
-    let (mut opened, mut closed, mut previous) = (Vec::new(), Vec::new(), None);
-    for event in events {
-        match event {
-            SdamEvent::ServerOpening(e) => opened.push(e.address),
-            SdamEvent::ServerClosed(e) => closed.push(e.address),
-            SdamEvent::ServerHeartbeatStarted(e) => {
-                assert!(opened.contains(&e.server_address));
-                let key = (e.server_address, e.driver_connection_id);
-                assert!(beating.insert(key), "two heartbeats at once");
-            }
-            SdamEvent::ServerHeartbeatSucceeded(e) => {
-                let key = (e.server_address, e.driver_connection_id);
-                assert!(beating.remove(&key), "an end without a beginning");
-            }
-            SdamEvent::TopologyDescriptionChanged(e) => {
-                if let Some(previous) = previous {
-                    assert_eq!(kinds(&e.previous_description), previous, "a gap");
+#[test]
+fn topology_opens_first_closes_last_and_every_heartbeat_has_its_end() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let events: Vec<SdamEvent> = a_short_life(&uri)
+            .await
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Sdam(event) => Some(event),
+                _ => None,
+            })
+            .collect();
+        assert!(matches!(events[0], SdamEvent::TopologyOpening(_)));
+        assert!(matches!(events.last(), Some(SdamEvent::TopologyClosed(_))));
+        let mut beating = BTreeSet::new();
+        let (mut opened, mut closed, mut previous) = (Vec::new(), Vec::new(), None);
+        for event in events {
+            match event {
+                SdamEvent::ServerOpening(e) => opened.push(e.address),
+                SdamEvent::ServerClosed(e) => closed.push(e.address),
+                SdamEvent::ServerHeartbeatStarted(e) => {
+                    assert!(opened.contains(&e.server_address));
+                    let key = (e.server_address, e.driver_connection_id);
+                    assert!(beating.insert(key), "two heartbeats at once");
                 }
-                previous = Some(kinds(&e.new_description));
+                SdamEvent::ServerHeartbeatSucceeded(e) => {
+                    let key = (e.server_address, e.driver_connection_id);
+                    assert!(beating.remove(&key), "an end without a beginning");
+                }
+                SdamEvent::TopologyDescriptionChanged(e) => {
+                    if let Some(previous) = previous {
+                        assert_eq!(kinds(&e.previous_description), previous, "a gap");
+                    }
+                    previous = Some(kinds(&e.new_description));
+                }
+                _ => {}
             }
-            _ => {}
         }
-    }
-    opened.sort();
-    closed.sort();
-    assert_eq!(opened.len(), 3);
-    assert_eq!(opened, closed);
+        opened.sort();
+        closed.sort();
+        assert_eq!(opened.len(), 3);
+        assert_eq!(opened, closed);
+    });
 }

@@ -14,7 +14,7 @@ use mongo_client::{
 use mongo_client_tests::{
     deploy,
     fault::{NameServer, Service},
-    live,
+    live, rt,
 };
 
 const HOST: &str = "cluster.0.0.1";
@@ -44,70 +44,76 @@ fn options(server: &NameServer, uri: &str) -> ClientOptions {
     options
 }
 
-#[tokio::test]
-async fn records_lead_to_the_replica_set() {
-    let Some(uri) = deploy::uri("REPLICA_SET") else {
-        return;
-    };
-    let text = format!("replicaSet={}", deploy::SET_NAME);
-    let server = name_server(ports(&uri), &text).await;
-    let options = options(&server, &format!("mongodb+srv://{HOST}/?tls=false"));
+#[test]
+fn records_lead_to_the_replica_set() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let text = format!("replicaSet={}", deploy::SET_NAME);
+        let server = name_server(ports(&uri), &text).await;
+        let options = options(&server, &format!("mongodb+srv://{HOST}/?tls=false"));
 
-    let client = live::build(options);
-    let db = live::database(&client);
-    let people = db.collection::<Document>("people");
-    people.insert_one(doc! { "_id": 1 }).await.unwrap();
+        let client = live::build(options);
+        let db = live::database(&client);
+        let people = db.collection::<Document>("people");
+        people.insert_one(doc! { "_id": 1 }).await.unwrap();
 
-    let topology = client.topology_description().await.unwrap();
-    assert_eq!(topology.set_name.as_deref(), Some(deploy::SET_NAME));
-    assert_eq!(topology.servers.len(), 3);
-    live::forget(&db).await;
+        let topology = client.topology_description().await.unwrap();
+        assert_eq!(topology.set_name.as_deref(), Some(deploy::SET_NAME));
+        assert_eq!(topology.servers.len(), 3);
+        live::forget(&db).await;
+    });
 }
 
-#[tokio::test]
-async fn service_without_records_and_silent_name_servers_fail_by_name() {
-    if deploy::skips_live() {
-        return;
-    }
-    let server = name_server(Vec::new(), "").await;
-    let deaf = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let uri = format!("mongodb+srv://{HOST}/?tls=false");
-    let without = options(&server, &uri);
-    let mut silent = without.clone();
-    if let Some(resolver) = &mut silent.resolver_config {
-        resolver.name_servers = vec![deaf.local_addr().unwrap()];
-    }
-    for options in [without, silent] {
-        let client: Client = live::build(options);
-        let start = Instant::now();
+#[test]
+fn service_without_records_and_silent_name_servers_fail_by_name() {
+    rt::block_on(async {
+        if deploy::skips_live() {
+            return;
+        }
+        let server = name_server(Vec::new(), "").await;
+        let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let uri = format!("mongodb+srv://{HOST}/?tls=false");
+        let without = options(&server, &uri);
+        let mut silent = without.clone();
+        if let Some(resolver) = &mut silent.resolver_config {
+            resolver.name_servers = vec![deaf.local_addr().unwrap()];
+        }
+        for options in [without, silent] {
+            let client: Client = live::build(options);
+            let start = Instant::now();
+
+            let error = client.list_database_names().await.unwrap_err();
+
+            assert!(start.elapsed() < Duration::from_secs(5));
+            assert!(
+                matches!(&*error.kind, ErrorKind::DnsResolve { .. }),
+                "{error:?}"
+            );
+            assert!(error.to_string().contains(HOST), "{error}");
+        }
+    });
+}
+
+#[test]
+fn target_outside_the_domain_is_refused() {
+    rt::block_on(async {
+        if deploy::skips_live() {
+            return;
+        }
+        let targets = vec![("elsewhere.example.com".to_owned(), 27017)];
+        let server = name_server(targets, "").await;
+        let client = live::build(options(
+            &server,
+            &format!("mongodb+srv://{HOST}/?tls=false"),
+        ));
 
         let error = client.list_database_names().await.unwrap_err();
 
-        assert!(start.elapsed() < Duration::from_secs(5));
         assert!(
-            matches!(&*error.kind, ErrorKind::DnsResolve { .. }),
-            "{error:?}"
+            error.to_string().contains("elsewhere.example.com"),
+            "{error}"
         );
-        assert!(error.to_string().contains(HOST), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn target_outside_the_domain_is_refused() {
-    if deploy::skips_live() {
-        return;
-    }
-    let targets = vec![("elsewhere.example.com".to_owned(), 27017)];
-    let server = name_server(targets, "").await;
-    let client = live::build(options(
-        &server,
-        &format!("mongodb+srv://{HOST}/?tls=false"),
-    ));
-
-    let error = client.list_database_names().await.unwrap_err();
-
-    assert!(
-        error.to_string().contains("elsewhere.example.com"),
-        "{error}"
-    );
+    });
 }

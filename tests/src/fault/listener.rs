@@ -8,6 +8,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::rt;
+
 /// What a [`Bogus`] listener does with each connection.
 #[derive(Clone, Debug)]
 pub enum Manner {
@@ -33,10 +35,10 @@ impl Bogus {
     ///
     /// When there is no port.
     pub async fn start(manner: Manner) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = rt::outside_run(TcpListener::bind("127.0.0.1:0")).await?;
         let address = listener.local_addr()?;
         let manner = Arc::new(manner);
-        let task = tokio::spawn(async move {
+        let task = rt::outside().spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 connections.spawn(behave(stream, Arc::clone(&manner)));

@@ -4,6 +4,8 @@ use std::{io, net::SocketAddr};
 
 use tokio::{net::UdpSocket, task::JoinHandle};
 
+use crate::rt;
+
 const SRV: u16 = 33;
 const TXT: u16 = 16;
 
@@ -32,9 +34,9 @@ impl NameServer {
     ///
     /// When there is no port.
     pub async fn start(service: Service) -> io::Result<Self> {
-        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        let socket = rt::outside_run(UdpSocket::bind("127.0.0.1:0")).await?;
         let address = socket.local_addr()?;
-        let task = tokio::spawn(async move {
+        let task = rt::outside().spawn(async move {
             let mut question = [0; 512];
             while let Ok((len, from)) = socket.recv_from(&mut question).await {
                 if let Some(answer) = answer(&question[..len], &service) {

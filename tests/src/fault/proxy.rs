@@ -20,6 +20,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
+use crate::rt;
+
 const OP_MSG: i32 = 2013;
 const FRAME_BYTES_MAX: usize = 48 * 1024 * 1024;
 
@@ -77,10 +79,10 @@ impl Proxy {
         target: impl Into<String>,
         rule: impl Fn(&Request) -> Fate + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = rt::outside_run(TcpListener::bind("127.0.0.1:0")).await?;
         let (address, target) = (listener.local_addr()?, target.into());
         let rule: Arc<Rule> = Arc::new(rule);
-        let task = tokio::spawn(async move {
+        let task = rt::outside().spawn(async move {
             let mut connections = JoinSet::new();
             let mut number = 0;
             while let Ok((client, _)) = listener.accept().await {
@@ -101,9 +103,9 @@ impl Proxy {
     ///
     /// When there is no port.
     pub async fn transparent(host: &str, target: impl Into<String>) -> io::Result<Self> {
-        let listener = TcpListener::bind((host, 0)).await?;
+        let listener = rt::outside_run(TcpListener::bind((host.to_owned(), 0))).await?;
         let (address, target) = (listener.local_addr()?, target.into());
-        let task = tokio::spawn(async move {
+        let task = rt::outside().spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((mut client, _)) = listener.accept().await {
                 let target = target.clone();

@@ -21,6 +21,9 @@ const SELECTION: [&str; 5] = [
     "mongo-client/tracing",
 ];
 
+/// The runtimes that the live tests run on besides tokio, by `MONGO_CLIENT_TEST_RUNTIME`.
+const OTHER_RUNTIMES: [&str; 1] = ["smol"];
+
 #[derive(Clone, Copy, Default)]
 struct Totals {
     passed: u64,
@@ -74,6 +77,16 @@ fn run_all(filter: &[&str], totals: &mut Totals) -> Result {
         if nextest { nextest_line } else { libtest_line },
     )?);
     if filter.is_empty() {
+        for runtime in OTHER_RUNTIMES {
+            println!("== live tests on {runtime}");
+            let mut tests = with_environment(live_command(nextest));
+            tests.env("MONGO_CLIENT_TEST_RUNTIME", runtime);
+            totals.add(run_counted(
+                runtime,
+                tests,
+                if nextest { nextest_line } else { libtest_line },
+            )?);
+        }
         let mut examples = with_environment(cargo());
         examples.args(["test", "--doc"]).args(SELECTION);
         totals.add(run_counted(
@@ -106,6 +119,17 @@ fn build(nextest: bool) -> Result {
     } else {
         Err(Failure::new("the tests do not compile"))
     }
+}
+
+/// The live tests alone.
+fn live_command(nextest: bool) -> Command {
+    if nextest {
+        return test_command(true, &["-E", "binary(/^live_/)"]);
+    }
+    let mut command = cargo();
+    command.args(["test", "--no-fail-fast", "--test", "live_*"]);
+    command.args(SELECTION).args(["--", "--test-threads=1"]);
+    command
 }
 
 fn test_command(nextest: bool, filter: &[&str]) -> Command {
