@@ -8,7 +8,7 @@ use std::{
 };
 
 use mongo_client_core::{
-    conn::{Abandoned, Health},
+    conn::Abandoned,
     error::{Error, Result},
     event::cmap::ConnectionClosedReason,
     id::{ExchangeId, Generation, Ticket},
@@ -70,9 +70,10 @@ impl Drop for Lease {
             return;
         };
         let now = self.runtime.now();
+        // Also when the link is idle: the reply may have been read, but not taken.
         let abandoned = match self.running {
-            Some(exchange) if link.health() != Health::Idle => link.abandon(exchange),
-            _ => Abandoned::Reusable,
+            Some(exchange) => link.abandon(exchange),
+            None => Abandoned::Reusable,
         };
         let server = &self.server;
         let token = self.token;

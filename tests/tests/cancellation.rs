@@ -415,3 +415,36 @@ fn a_find_dropped_at_any_poll_leaves_nothing_behind() {
 fn an_insert_dropped_at_any_poll_leaves_nothing_behind() {
     dropped_at_every_poll(Verb::Insert);
 }
+
+/// The loop that reads ends its turn with the reply in hand: the future did not get to see it.
+#[test]
+fn dropped_with_a_reply_read_but_not_taken_gives_it_to_nobody() {
+    const TURNS: usize = 1_000;
+    for len in TURNS - 3..TURNS + 3 {
+        let servers = Servers::standalone(12);
+        servers.sim.set_chunk(ADDRESS, 1);
+        let client = servers.client(|o| o.max_pool_size = Some(1));
+        let things = things(&client);
+        servers.set_rule(move |seen| {
+            let mine = seen.name() == "find" && seen.token() == Some(&Bson::Int32(2));
+            mine.then(|| Scripted::Reply(padded(find_reply(seen, 0), len)))
+        });
+        servers.sim.block_on(async {
+            find_ok(&things, 1).await;
+            let dials = servers.sim.stats().dials;
+            // The first poll writes, the second reads.
+            let dropped = drop_at_poll(find(&things, 2), 2).await;
+            assert_eq!(dropped.is_some(), len < TURNS, "{len}");
+            find_ok(&things, 3).await;
+            assert_eq!(servers.sim.stats().dials, dials, "{len}");
+        });
+    }
+}
+
+/// Makes a reply's message so long: a header of 16, flags and kind of 5, and the document.
+fn padded(mut reply: Document, len: usize) -> Document {
+    reply.insert("pad", "");
+    let bare = bson::serialize_to_vec(&reply).unwrap().len() + 21;
+    reply.insert("pad", "x".repeat(len - bare));
+    reply
+}
