@@ -1,14 +1,15 @@
 //! Which runtime a client uses when it was given none.
 //!
-//! Inside a tokio context it is tokio, otherwise smol. The features only add runtimes; none changes
-//! what another does.
+//! Inside a tokio context it is tokio, otherwise smol, otherwise async-std; those two run their
+//! reactor on threads of its own and work in any executor. Only the runtimes whose features are on
+//! are looked for; without any that fits, operations fail with an error that says so.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+use std::{sync::Arc, time::SystemTime};
+
+use mongo_client_driver::{
+    Ambient, RuntimeSource,
+    runtime::{Runtime, adapter},
 };
-
-use mongo_client_driver::{Ambient, RuntimeSource, UnixMillis, runtime::Runtime};
 
 /// Looks for a runtime in the calling context.
 pub(crate) fn source() -> RuntimeSource {
@@ -20,22 +21,27 @@ fn find() -> Option<Arc<dyn Runtime>> {
     if let Some(runtime) = mongo_client_runtime_tokio::TokioRuntime::current() {
         return Some(Arc::new(runtime));
     }
-    // smol's executor and reactor start by themselves, so this works in any executor.
+    own_threads()
+}
+
+/// A runtime that starts by itself.
+fn own_threads() -> Option<Arc<dyn Runtime>> {
     #[cfg(feature = "smol")]
-    return Some(Arc::new(mongo_client_runtime_smol::SmolRuntime::new()));
-    #[cfg(not(feature = "smol"))]
-    None
+    let found: Option<Arc<dyn Runtime>> =
+        Some(Arc::new(mongo_client_runtime_smol::SmolRuntime::new()));
+    #[cfg(all(feature = "async-std", not(feature = "smol")))]
+    let found: Option<Arc<dyn Runtime>> = Some(Arc::new(
+        mongo_client_runtime_async_std::AsyncStdRuntime::new(),
+    ));
+    #[cfg(not(any(feature = "smol", feature = "async-std")))]
+    let found = None;
+    found
 }
 
 /// The system's clock and random source, for clients that were given no runtime.
 pub(crate) fn ambient() -> Ambient {
     Ambient {
-        clock: Arc::new(|| {
-            let since = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-        }),
+        clock: Arc::new(|| adapter::unix_millis(SystemTime::now())),
         entropy: Arc::new(|out| {
             getrandom::fill(out).expect("the operating system's random source works");
         }),

@@ -47,6 +47,8 @@ pub mod topology {
 /// The async runtimes, and the trait to write another.
 pub mod runtime {
     pub use mongo_client_driver::runtime::*;
+    #[cfg(feature = "async-std")]
+    pub use mongo_client_runtime_async_std::AsyncStdRuntime;
     #[cfg(feature = "smol")]
     pub use mongo_client_runtime_smol::SmolRuntime;
     #[cfg(feature = "tokio")]

@@ -4,6 +4,8 @@
 //! An adapter dials one address, exchanges datagrams and keeps time; happy eyeballs, TLS and name
 //! server retries live above it. Adapters take no decisions.
 
+pub mod adapter;
+
 use std::{
     fmt,
     future::Future,
@@ -41,10 +43,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A reusable timer, one per link; armed only while a deadline exists.
 pub trait Timer: Send {
-    /// Moves the deadline.
+    /// Moves the deadline, also after the timer has fired. A waker that `poll` kept stays.
     fn reset(&mut self, deadline: Instant);
 
-    /// Ready once the deadline has passed; otherwise the waker is kept.
+    /// Ready once the deadline has passed; otherwise the waker is kept, and that of an earlier poll
+    /// is forgotten. Pending for ever without a deadline.
+    ///
+    /// Ready may be early when the runtime is gone: look at the clock.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -86,13 +91,22 @@ impl std::error::Error for RuntimeGone {}
 
 /// An async runtime.
 ///
-/// Nothing here may panic when the runtime has been shut down: `spawn` answers [`RuntimeGone`], the
-/// futures answer an [`io::Error`].
+/// A client may outlive its runtime and may be dropped anywhere, so nothing here may panic outside
+/// the runtime or after its shutdown, neither these methods nor what they returned:
+///
+/// - [`now`](Self::now), [`unix_time`](Self::unix_time) and [`entropy`](Self::entropy) go on.
+/// - [`spawn`](Self::spawn) answers [`RuntimeGone`] where that can be known.
+/// - Futures, streams and datagram sockets answer an [`io::Error`], or work if they do not need the
+///   runtime; `offload` is ready. Timers may be ready early.
+/// - Whatever was made can be dropped.
+///
+/// [`adapter`] has the conversions that adapters share.
 pub trait Runtime: Send + Sync + 'static {
     /// A short name for messages: `tokio`, `smol`, ...
     fn name(&self) -> &'static str;
 
-    /// The monotonic clock.
+    /// The monotonic clock. Adapters count from one zero ([`adapter::instant`]), so that a client
+    /// can go on with another runtime when its own is gone.
     fn now(&self) -> Instant;
 
     /// The wall clock.
@@ -105,10 +119,13 @@ pub trait Runtime: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`RuntimeGone`] when the runtime has been shut down; the task is dropped.
+    /// [`RuntimeGone`] when the runtime has been shut down; the task is dropped. A shutdown that
+    /// begins meanwhile, or later, drops the task without a word: a task that must not vanish
+    /// carries a guard that is dropped with it.
     fn spawn(&self, task: BoxFuture<'static, ()>) -> Result<(), RuntimeGone>;
 
-    /// Runs a computation off the reactor; ready when it has run. A dropped job counts as run.
+    /// Runs a computation off the reactor; ready when it has run. A job that panicked, or was
+    /// dropped because the runtime is gone, counts as run.
     fn offload(&self, job: Job) -> BoxFuture<'static, ()>;
 
     /// A new timer, not armed.
