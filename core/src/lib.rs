@@ -30,6 +30,7 @@ pub mod options;
 pub mod pool;
 pub mod read_preference;
 pub mod rng;
+pub mod route;
 pub mod select;
 pub mod session;
 pub mod time;

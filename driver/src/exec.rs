@@ -10,18 +10,18 @@ use std::{
 };
 
 use mongo_client_core::{
-    conn::ConnError,
     error::{Error, ErrorKind, Result},
-    id::{Generation, ServerId},
+    id::ServerId,
     net::ServerAddress,
     op::{
         CommandSpec, ConnFacts, Failure, Operation, OperationContext, Progress, Selected, Stage,
-        Want, reply,
+        Want,
     },
+    route,
     select::{Criteria, Selection, describe_failure, select},
     session::SessionState,
     time::Instant,
-    topology::{AppError, ErrorPhase},
+    topology::AppError,
     wire::Reply,
 };
 
@@ -31,7 +31,6 @@ use crate::{
     server::Server,
     session::{ImplicitSession, Session},
     shared::Shared,
-    tasks,
     view_cell::Snapshot,
     wait::sleep_until,
 };
@@ -386,9 +385,10 @@ impl Run<'_> {
         match result {
             Ok(reply) => self.replied(reply, monitor, held, now),
             Err(error) => {
-                let generation = lease.generation();
+                let (generation, service_id) = (lease.generation(), lease.service_id());
                 self.lease = None;
-                self.broken(error, generation, monitor, held, now)
+                let app_error = route::app_error(&error, generation, service_id);
+                self.broken(error.error, &app_error, monitor, held, now)
             }
         }
     }
@@ -409,20 +409,7 @@ impl Run<'_> {
             self.lease = None;
             return self.operation.replied_nothing(now);
         };
-        let generation = self
-            .lease
-            .as_ref()
-            .map(Lease::generation)
-            .unwrap_or_default();
-        let checked = reply::facts(reply.document()).and_then(|facts| {
-            if let Some(time) = facts.cluster_time {
-                shared.cluster_time.advance(time);
-            }
-            if facts.ok && facts.write_concern_error.is_none() {
-                return Ok(());
-            }
-            reply::check(reply.document())
-        });
+        let checked = route::reply(&reply, |time| shared.cluster_time.advance(time));
         if let Some(monitor) = monitor {
             match &checked {
                 Ok(()) => monitor.succeeded(shared, Some(&reply), now),
@@ -431,10 +418,10 @@ impl Run<'_> {
             }
         }
         if let Err(error) = checked
-            && let Some(server) = &self.server
+            && let (Some(server), Some(lease)) = (&self.server, &mut self.lease)
         {
-            // SDAM: "not writable primary" and "node is recovering" errors.
-            let app_error = AppError::new(error, ErrorPhase::Established, generation);
+            let (generation, service_id) = (lease.generation(), lease.service_id());
+            let app_error = route::reply_error(error, generation, service_id);
             shared.handle_app_error(server.0.id, &app_error);
         }
         self.lease = None;
@@ -446,21 +433,20 @@ impl Run<'_> {
     /// The connection failed while the request was under way.
     fn broken(
         &mut self,
-        error: ConnError,
-        generation: Generation,
+        error: Error,
+        app_error: &AppError,
         monitor: Option<CommandMonitor>,
         held: &mut Held<'_>,
         now: Instant,
     ) -> Progress {
         let shared = self.shared;
         if let Some(server) = &self.server {
-            let app_error = tasks::app_error(&error, generation);
-            shared.handle_app_error(server.0.id, &app_error);
+            shared.handle_app_error(server.0.id, app_error);
         }
         if let Some(monitor) = monitor {
-            monitor.failed(shared, &error.error, now);
+            monitor.failed(shared, &error, now);
         }
-        self.failed(error.error, Stage::Exchange { sent: true }, held, now)
+        self.failed(error, Stage::Exchange { sent: true }, held, now)
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bson::oid::ObjectId;
 use mongo_client_core::{
     conn::Abandoned,
     error::{Error, Result},
@@ -48,6 +49,11 @@ impl Lease {
 
     pub(crate) fn generation(&self) -> Generation {
         self.token.generation
+    }
+
+    /// The service of the connection, behind a load balancer.
+    pub(crate) fn service_id(&self) -> Option<ObjectId> {
+        self.link.as_ref()?.hello()?.service_id
     }
 
     pub(crate) fn link(&mut self) -> &mut Link {

@@ -13,10 +13,11 @@ use std::{
 use mongo_client_core::{
     conn::{ConnectionConfig, Health},
     error::Error,
-    event::cmap::ConnectionClosedReason,
+    event::cmap::{CmapEvent, ConnectionClosedReason},
     id::{ConnId, Generation, ServerId, Ticket},
     net::ServerAddress,
-    pool::{Lease, LeaseToken, Pool, PoolAction, PoolConfig, PoolDirective},
+    pool::{Lease, LeaseToken, Pool, PoolConfig, PoolDirective, PoolError},
+    route::{self, PoolRoutes},
     time::Instant,
 };
 
@@ -375,29 +376,14 @@ impl PoolCell {
     /// Takes the pool's actions; settles waits and collects what must happen outside the lock.
     fn drain(&mut self, outbox: &Outbox) -> Effects {
         let mut effects = Effects::default();
-        while let Some(action) = self.pool.poll_action() {
-            match action {
-                PoolAction::Grant { ticket, lease } => {
-                    self.settle(ticket, Ok(lease), &mut effects);
-                }
-                PoolAction::Fail { ticket, error } => {
-                    self.settle(ticket, Err(error), &mut effects);
-                }
-                PoolAction::Open { id, generation } => {
-                    let signal = Arc::new(Signal::default());
-                    self.signals.insert(id, Arc::clone(&signal));
-                    effects.opens.push((id, generation, signal));
-                }
-                PoolAction::Close { id, conn, .. } => {
-                    self.signals.remove(&id);
-                    effects.closed.extend(conn);
-                }
-                PoolAction::Interrupt { id } => {
-                    effects.interrupts.extend(self.signals.get(&id).cloned());
-                }
-                PoolAction::Event(event) => outbox.push(AnyEvent::Cmap(event)),
-            }
-        }
+        let mut routing = Routing {
+            waits: &mut self.waits,
+            signals: &mut self.signals,
+            address: &self.address,
+            effects: &mut effects,
+            outbox,
+        };
+        route::pool(&mut self.pool, &mut routing);
         let due = self.due();
         if due < self.armed {
             self.armed = due;
@@ -405,17 +391,44 @@ impl PoolCell {
         }
         effects
     }
+}
 
-    fn settle(
-        &mut self,
-        ticket: Ticket,
-        result: Result<Lease<Box<Link>>, mongo_client_core::pool::PoolError>,
-        effects: &mut Effects,
-    ) {
-        let result = result.map_err(|e| e.into_error(&self.address));
+/// Where a pool's actions go, under its lock.
+struct Routing<'a> {
+    waits: &'a mut BTreeMap<Ticket, WaitSlot>,
+    signals: &'a mut BTreeMap<ConnId, Arc<Signal>>,
+    address: &'a ServerAddress,
+    effects: &'a mut Effects,
+    outbox: &'a Outbox,
+}
+
+impl PoolRoutes<Box<Link>> for Routing<'_> {
+    fn settle(&mut self, ticket: Ticket, result: Result<Lease<Box<Link>>, PoolError>) {
+        let result = result.map_err(|e| e.into_error(self.address));
         let slot = self.waits.insert(ticket, WaitSlot::Settled(result));
         if let Some(WaitSlot::Waiting(Some(waker))) = slot {
-            effects.wakers.push(waker);
+            self.effects.wakers.push(waker);
         }
+    }
+
+    fn open(&mut self, id: ConnId, generation: Generation) {
+        let signal = Arc::new(Signal::default());
+        self.signals.insert(id, Arc::clone(&signal));
+        self.effects.opens.push((id, generation, signal));
+    }
+
+    fn close(&mut self, id: ConnId, conn: Option<Box<Link>>, _why: ConnectionClosedReason) {
+        self.signals.remove(&id);
+        self.effects.closed.extend(conn);
+    }
+
+    fn interrupt(&mut self, id: ConnId) {
+        self.effects
+            .interrupts
+            .extend(self.signals.get(&id).cloned());
+    }
+
+    fn event(&mut self, event: CmapEvent) {
+        self.outbox.push(AnyEvent::Cmap(event));
     }
 }

@@ -19,11 +19,12 @@ use mongo_client_core::{
     id::{OperationId, ServerId, TopologyId},
     net::ServerAddress,
     options::ClientOptions,
-    pool::PoolCounts,
+    pool::{PoolCounts, PoolDirective},
     rng::Rng,
+    route::{self, TopologyRoutes},
     session::ServerSessionPool,
     time::Instant,
-    topology::{AppError, CheckOutcome, Topology, TopologyAction, TopologyConfig},
+    topology::{AppError, CheckOutcome, Topology, TopologyConfig, TopologyView},
 };
 
 use crate::{
@@ -165,46 +166,13 @@ impl Shared {
     fn drain(self: &Arc<Self>, control: &mut Control, now: Instant) -> Aftermath {
         let mut after = Aftermath::default();
         let Control { topology, servers } = control;
-        while let Some(action) = topology.poll_action() {
-            match action {
-                TopologyAction::AddServer { id, address } => {
-                    let server = Arc::new(self.new_server(id, address, now));
-                    servers.insert(id, Arc::clone(&server));
-                    after.added.push(server);
-                }
-                TopologyAction::RemoveServer { id } => {
-                    if let Some(server) = servers.remove(&id) {
-                        after.pools.push((Arc::clone(&server), server.close(now)));
-                        after.signals.push((server, STOP));
-                    }
-                }
-                TopologyAction::Pool { id, directive } => {
-                    if let Some(server) = servers.get(&id) {
-                        let effects = server.apply(directive, now);
-                        after.pools.push((Arc::clone(server), effects));
-                    }
-                }
-                TopologyAction::CheckNow { id } => {
-                    after
-                        .signals
-                        .extend(servers.get(&id).map(|s| (Arc::clone(s), CHECK)));
-                }
-                TopologyAction::CancelCheck { id } => {
-                    after
-                        .signals
-                        .extend(servers.get(&id).map(|s| (Arc::clone(s), CANCEL)));
-                }
-                TopologyAction::Publish(view) => {
-                    self.views.store(Arc::new(Snapshot {
-                        view,
-                        servers: servers.clone(),
-                    }));
-                    after.published = true;
-                }
-                TopologyAction::ResolveSrv => after.resolve_srv = true,
-                TopologyAction::Event(event) => self.outbox.push(AnyEvent::Sdam(event)),
-            }
-        }
+        let mut routing = Routing {
+            shared: self,
+            servers,
+            after: &mut after,
+            now,
+        };
+        route::topology(topology, &mut routing);
         after
     }
 
@@ -309,5 +277,69 @@ impl Shared {
 
     pub(crate) fn next_operation(&self) -> OperationId {
         OperationId(self.operations.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// Where the topology's actions go, under its lock.
+struct Routing<'a> {
+    shared: &'a Arc<Shared>,
+    servers: &'a mut BTreeMap<ServerId, Arc<Server>>,
+    after: &'a mut Aftermath,
+    now: Instant,
+}
+
+impl Routing<'_> {
+    fn signal(&mut self, id: ServerId, bit: u32) {
+        let server = self.servers.get(&id);
+        self.after
+            .signals
+            .extend(server.map(|s| (Arc::clone(s), bit)));
+    }
+}
+
+impl TopologyRoutes for Routing<'_> {
+    fn add_server(&mut self, id: ServerId, address: ServerAddress) {
+        let server = Arc::new(self.shared.new_server(id, address, self.now));
+        self.servers.insert(id, Arc::clone(&server));
+        self.after.added.push(server);
+    }
+
+    fn remove_server(&mut self, id: ServerId) {
+        if let Some(server) = self.servers.remove(&id) {
+            let effects = server.close(self.now);
+            self.after.pools.push((Arc::clone(&server), effects));
+            self.after.signals.push((server, STOP));
+        }
+    }
+
+    fn direct_pool(&mut self, id: ServerId, directive: PoolDirective) {
+        if let Some(server) = self.servers.get(&id) {
+            let effects = server.apply(directive, self.now);
+            self.after.pools.push((Arc::clone(server), effects));
+        }
+    }
+
+    fn check_now(&mut self, id: ServerId) {
+        self.signal(id, CHECK);
+    }
+
+    fn cancel_check(&mut self, id: ServerId) {
+        self.signal(id, CANCEL);
+    }
+
+    fn publish(&mut self, view: Arc<TopologyView>) {
+        self.shared.views.store(Arc::new(Snapshot {
+            view,
+            servers: self.servers.clone(),
+        }));
+        self.after.published = true;
+    }
+
+    fn resolve_srv(&mut self) {
+        self.after.resolve_srv = true;
+    }
+
+    fn event(&mut self, event: SdamEvent) {
+        self.shared.outbox.push(AnyEvent::Sdam(event));
     }
 }

@@ -12,12 +12,14 @@ use std::{
 };
 
 use mongo_client_core::{
-    conn::{ConnError, Phase, Purpose},
-    error::{Error, RETRYABLE_ERROR, SYSTEM_OVERLOADED_ERROR},
+    conn::Purpose,
+    error::Error,
+    event::sdam::SdamEvent,
     id::{ConnId, Generation},
-    monitor::{Monitor, MonitorAction, MonitorConfig, MonitorWant, RttAction, RttProbe, RttWant},
+    monitor::{Monitor, MonitorConfig, MonitorWant, RttProbe, RttWant},
+    route::{self, MonitorRoutes},
     time::Instant,
-    topology::{AppError, ErrorPhase},
+    topology::CheckOutcome,
 };
 
 use crate::{
@@ -113,7 +115,7 @@ pub(crate) fn open(
             Err(error) => {
                 // CMAP: the pool is cleared before the connection is reported closed.
                 if let Some(shared) = server.shared.upgrade() {
-                    let app_error = app_error(&error, generation);
+                    let app_error = route::app_error(&error, generation, None);
                     shared.handle_app_error(server.id, &app_error);
                 }
                 opening.failed(&error.error);
@@ -200,10 +202,10 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
     let mut link: Option<Box<Link>> = None;
     let mut probing = false;
     loop {
-        if !dispatch(&server, &mut machine) {
+        let Some(streaming) = dispatch(&server, &mut machine) else {
             return;
-        }
-        if machine.is_streaming() && !probing {
+        };
+        if streaming && !probing {
             probing = true;
             let task = probe(Arc::clone(&server), Arc::clone(&runtime), config.clone());
             if runtime.spawn(Box::pin(task)).is_err() {
@@ -238,7 +240,7 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
                         continue;
                     }
                     Either::Second(Err(error)) => {
-                        machine.handle_failure(check_error(error), runtime.now());
+                        machine.handle_failure(route::check_error(error), runtime.now());
                         continue;
                     }
                 }
@@ -275,7 +277,7 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
                         continue;
                     }
                     Either::Second(Err(error)) => {
-                        machine.handle_failure(check_error(error), runtime.now());
+                        machine.handle_failure(route::check_error(error), runtime.now());
                         continue;
                     }
                 }
@@ -318,22 +320,38 @@ fn handle_bits(machine: &mut Monitor, bits: u32, now: Instant) -> bool {
     bits & (STOP | CANCEL) == 0
 }
 
-/// Hands a monitor's outcomes on; false when the client is gone.
-fn dispatch(server: &Arc<Server>, machine: &mut Monitor) -> bool {
-    let Some(shared) = server.shared.upgrade() else {
-        return false;
-    };
-    while let Some(action) = machine.poll_action() {
-        match action {
-            MonitorAction::Event(event) => shared.heartbeat(event),
-            MonitorAction::Outcome(outcome) => {
-                shared.outbox.flush();
-                shared.handle_check(server.id, outcome);
-            }
-        }
+/// Where a monitor's actions go.
+struct Routing<'a> {
+    server: &'a Server,
+    shared: Arc<Shared>,
+    streaming: bool,
+}
+
+impl MonitorRoutes for Routing<'_> {
+    fn heartbeat(&mut self, event: SdamEvent) {
+        self.shared.heartbeat(event);
     }
-    shared.outbox.flush();
-    true
+
+    fn outcome(&mut self, outcome: CheckOutcome) {
+        self.shared.outbox.flush();
+        self.shared.handle_check(self.server.id, outcome);
+    }
+
+    fn probe(&mut self) {
+        self.streaming = true;
+    }
+}
+
+/// Hands a monitor's outcomes on; whether the server streams. `None` when the client is gone.
+fn dispatch(server: &Server, machine: &mut Monitor) -> Option<bool> {
+    let mut routing = Routing {
+        server,
+        shared: server.shared.upgrade()?,
+        streaming: false,
+    };
+    route::monitor(machine, &mut routing);
+    routing.shared.outbox.flush();
+    Some(routing.streaming)
 }
 
 /// A server's round-trip time probe (server-monitoring.md: "Measuring RTT").
@@ -341,12 +359,13 @@ async fn probe(server: Arc<Server>, runtime: Arc<dyn Runtime>, config: MonitorCo
     let mut machine = RttProbe::new(config, runtime.now());
     let mut link: Option<Box<Link>> = None;
     loop {
-        while let Some(RttAction::Sample(sample)) = machine.poll_action() {
-            let Some(shared) = server.shared.upgrade() else {
-                return;
-            };
+        let Some(shared) = server.shared.upgrade() else {
+            return;
+        };
+        route::probe(&mut machine, |sample| {
             shared.with_topology("rtt", |t, now| t.handle_rtt(server.id, sample, now));
-        }
+        });
+        drop(shared);
         let bits = match machine.want() {
             RttWant::Stopped => return,
             RttWant::Close => {
@@ -419,26 +438,6 @@ async fn probe(server: Arc<Server>, runtime: Arc<dyn Runtime>, config: MonitorCo
             machine.stop(runtime.now());
         }
     }
-}
-
-/// The error of a monitor's connection. The labels of overload are a pool's to add (CMAP:
-/// "Backpressure-enabled"); a failed check says nothing about load.
-fn check_error(error: ConnError) -> Error {
-    let mut error = error.error;
-    error.remove_label(SYSTEM_OVERLOADED_ERROR);
-    error.remove_label(RETRYABLE_ERROR);
-    error
-}
-
-/// What a failed connection means to the topology.
-pub(crate) fn app_error(error: &ConnError, generation: Generation) -> AppError {
-    let phase = match error.phase {
-        Phase::Connect => ErrorPhase::Connect,
-        Phase::Hello => ErrorPhase::Hello,
-        Phase::Auth => ErrorPhase::Auth,
-        Phase::Established => ErrorPhase::Established,
-    };
-    AppError::new(error.error.clone(), phase, generation)
 }
 
 /// Looks SRV records up again when the topology asks (specification: "Polling SRV Records").
