@@ -23,7 +23,6 @@ use mongo_client_core::{
 use crate::{
     exec::{self, Executed, SessionArg},
     runtime::Runtime,
-    server::Chore,
     session::{ImplicitSession, Session},
     settings::{Settings, WallClock},
     shared::{Census, Shared},
@@ -229,7 +228,7 @@ impl Handle {
             // Best effort: the server times the cursor out by itself.
             let _ = exec::execute(&shared, spec, SessionArg::Keep(&mut session), deadline).await;
         });
-        server.push_chore(Chore::Run(task));
+        server.push_errand(task);
     }
 
     /// Starts an explicit session.

@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
 };
@@ -39,8 +39,9 @@ pub(crate) const STOP: u32 = 2;
 pub(crate) const CHECK: u32 = 4;
 /// Raised on a server's monitor signal: abandon the running check.
 pub(crate) const CANCEL: u32 = 8;
-/// More chores than this are not queued: they are best effort, and a bound on memory.
-const CHORES_MAX: usize = 1_000;
+/// More errands than this are not taken on: they are best effort, and a bound on memory. Drains
+/// have their bound in the pool's size.
+const ERRANDS_MAX: usize = 1_000;
 
 /// A server of the topology.
 pub(crate) struct Server {
@@ -52,6 +53,8 @@ pub(crate) struct Server {
     pub(crate) operations: AtomicU32,
     pub(crate) pool: Guarded<PoolCell>,
     chores: Guarded<Chores>,
+    /// How many errands are queued or under way.
+    errands: AtomicUsize,
     opens: Guarded<Opens>,
     pub(crate) chore_signal: Arc<Signal>,
     pub(crate) monitor_signal: Arc<Signal>,
@@ -68,11 +71,27 @@ pub(crate) enum Chore {
     Run(BoxFuture<'static, ()>),
 }
 
+/// Counts an errand until it ends or is dropped.
+struct Errand(Arc<Server>);
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        self.0.errands.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 #[derive(Default)]
 struct Chores {
     queue: VecDeque<Chore>,
     /// Nobody takes chores any more.
     ended: bool,
+}
+
+impl Chores {
+    fn drains(&self) -> usize {
+        let drains = self.queue.iter().filter(|c| matches!(c, Chore::Drain(_)));
+        drains.count()
+    }
 }
 
 /// A lease that only consumes a reply that nobody waits for. Dropped before its end, it closes the
@@ -205,6 +224,7 @@ impl Server {
             operations: AtomicU32::new(0),
             pool: Guarded::new(cell),
             chores: Guarded::new(Chores::default()),
+            errands: AtomicUsize::new(0),
             opens: Guarded::new(Opens::default()),
             chore_signal: Arc::default(),
             monitor_signal: Arc::default(),
@@ -228,7 +248,8 @@ impl Server {
             census.wait_slots += cell.waits.len();
             census.signals += cell.signals.len();
         });
-        census.chores += self.chores.with("census", |chores| chores.queue.len());
+        census.chores += self.chores.with("census", |chores| chores.drains());
+        census.chores += self.errands.load(Ordering::Acquire);
         census.operations += self.load();
     }
 
@@ -290,11 +311,22 @@ impl Server {
         self.outbox.flush();
     }
 
-    /// Queues background work. What cannot be queued is dropped: too much is, or the server's task
-    /// has ended.
+    /// Queues an errand, best effort: one too many is dropped.
+    pub(crate) fn push_errand(self: &Arc<Self>, task: BoxFuture<'static, ()>) {
+        let errand = Errand(Arc::clone(self));
+        if self.errands.fetch_add(1, Ordering::AcqRel) >= ERRANDS_MAX {
+            return;
+        }
+        self.push_chore(Chore::Run(Box::pin(async move {
+            let _errand = errand;
+            task.await;
+        })));
+    }
+
+    /// Queues background work; drops it when the server's task has ended.
     pub(crate) fn push_chore(&self, chore: Chore) {
         let refused = self.chores.with("push", |chores| {
-            if chores.ended || chores.queue.len() >= CHORES_MAX {
+            if chores.ended {
                 return Some(chore);
             }
             chores.queue.push_back(chore);

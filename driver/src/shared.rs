@@ -66,7 +66,7 @@ pub struct Census {
     pub wait_slots: usize,
     /// Connections that can be interrupted: those established or being opened.
     pub signals: usize,
-    /// Background work that is queued.
+    /// Background work: drains that are queued, errands that are queued or under way.
     pub chores: usize,
     /// Operations that wait for a server.
     pub view_waiters: usize,

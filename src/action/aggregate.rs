@@ -113,10 +113,9 @@ impl<T> Aggregate<'_, ExplicitSession<'_>, T> {
     async fn run(self) -> Result<SessionCursor<T>> {
         let (spec, settings) = self.build()?;
         let client = &self.place.client;
-        let executed = client
-            .execute(spec, SessionArg::Explicit(self.session.0))
-            .await?;
-        SessionCursor::new(client.clone(), executed, settings)
+        let session = self.session.0;
+        let executed = client.execute(spec, SessionArg::Explicit(session)).await?;
+        SessionCursor::new(client.clone(), executed, settings, session)
     }
 }
 

@@ -94,9 +94,10 @@ impl<'a, T> Find<'a, T> {
 impl<T> Find<'_, T, ExplicitSession<'_>> {
     async fn run(self) -> Result<SessionCursor<T>> {
         let (spec, settings) = build(&self.place.scope, &self.filter, self.options.as_deref())?;
-        let session = SessionArg::Explicit(self.session.0);
-        let executed = self.place.client.execute(spec, session).await?;
-        SessionCursor::new(self.place.client.clone(), executed, settings)
+        let session = self.session.0;
+        let client = &self.place.client;
+        let executed = client.execute(spec, SessionArg::Explicit(session)).await?;
+        SessionCursor::new(client.clone(), executed, settings, session)
     }
 }
 

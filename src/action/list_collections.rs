@@ -147,7 +147,7 @@ async fn open_in<T>(
         .client
         .execute(spec, SessionArg::Explicit(session))
         .await?;
-    SessionCursor::new(place.client.clone(), executed, settings)
+    SessionCursor::new(place.client.clone(), executed, settings, session)
 }
 
 /// Builds the `listCollections` command.

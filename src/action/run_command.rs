@@ -158,9 +158,10 @@ impl<'a> RunCursorCommand<'a> {
 impl RunCursorCommand<'_, ExplicitSession<'_>> {
     async fn run(self) -> Result<SessionCursor<Document>> {
         let (spec, settings) = build_cursor(&self.place.scope, self.command?, self.options)?;
-        let session = SessionArg::Explicit(self.session.0);
-        let executed = self.place.client.execute(spec, session).await?;
-        SessionCursor::new(self.place.client.clone(), executed, settings)
+        let session = self.session.0;
+        let client = &self.place.client;
+        let executed = client.execute(spec, SessionArg::Explicit(session)).await?;
+        SessionCursor::new(client.clone(), executed, settings, session)
     }
 }
 

@@ -4,11 +4,12 @@ use std::{
     fmt,
     future::Future,
     marker::PhantomData,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use bson::RawDocument;
+use bson::{Document, RawDocument, RawDocumentBuf, raw::cstr};
 use futures_core::Stream;
 use mongo_client_core::{
     cursor::{CursorSpec, CursorWant},
@@ -37,6 +38,8 @@ pub struct SessionCursor<T> {
     client: Client,
     /// `None` for the result of a write that nobody acknowledged.
     remote: Option<Remote>,
+    /// The id of the session that made the cursor: it is killed in no other.
+    lsid: Document,
     /// Whether a batch is being fetched, or was when the future was dropped.
     fetching: bool,
     item: PhantomData<fn() -> T>,
@@ -51,20 +54,34 @@ impl<T> fmt::Debug for SessionCursor<T> {
 }
 
 impl<T> SessionCursor<T> {
-    pub(crate) fn new(client: Client, executed: Executed, spec: CursorSpec) -> Result<Self> {
+    /// Of a verb that ran in `session`.
+    pub(crate) fn new(
+        client: Client,
+        executed: Executed,
+        spec: CursorSpec,
+        session: &ClientSession,
+    ) -> Result<Self> {
         let remote = Some(Remote::new(executed, spec)?);
         Ok(Self {
             client,
             remote,
+            lsid: session.id().clone(),
             fetching: false,
             item: PhantomData,
         })
     }
 
     fn kill(&mut self) {
-        if let Some(spec) = self.remote.as_mut().and_then(Remote::kill) {
-            self.client.kill_cursor(spec, None);
+        let Some(mut spec) = self.remote.as_mut().and_then(Remote::kill) else {
+            return;
+        };
+        // Sessions: a cursor is killed in the session that made it. The caller has that one, maybe
+        // in use, so only its id is sent; no command that is serialised by the server goes with it.
+        if let Ok(lsid) = RawDocumentBuf::try_from(&self.lsid) {
+            spec.body.append(cstr!("lsid"), lsid);
+            spec.supports_session = false;
         }
+        self.client.kill_cursor(spec, None);
     }
 
     /// Goes to the next document; false when there are no more.
@@ -163,6 +180,7 @@ impl<T> SessionCursor<T> {
         SessionCursor {
             client: self.client.clone(),
             remote: self.remote.take(),
+            lsid: mem::take(&mut self.lsid),
             fetching: self.fetching,
             item: PhantomData,
         }
@@ -215,7 +233,7 @@ impl<'a, T: DeserializeOwned> Stream for SessionCursorStream<'a, T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            match std::mem::replace(&mut self.state, State::Moved) {
+            match mem::replace(&mut self.state, State::Moved) {
                 State::Idle(cursor, session) => {
                     self.state = State::Fetching(Box::pin(async move {
                         let result = cursor.advance(session).await;

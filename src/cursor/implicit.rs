@@ -4,7 +4,9 @@ use std::{
     fmt,
     future::poll_fn,
     marker::PhantomData,
+    mem,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -13,6 +15,7 @@ use futures_core::Stream;
 use mongo_client_core::{
     cursor::{CursorSpec, CursorWant},
     error::Result,
+    op::CommandSpec,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -23,8 +26,48 @@ use crate::{
     client::{Client, Executed, SessionArg},
 };
 
-/// A `getMore` under way, with the session that it uses.
-type Fetch = BoxFuture<'static, (Result<Executed>, Option<ImplicitSession>)>;
+/// A `getMore` under way.
+struct Fetch {
+    future: BoxFuture<'static, Result<Executed>>,
+    /// Where the future leaves the cursor's session when it ends or is dropped.
+    session: Returned,
+}
+
+type Returned = Arc<Mutex<Option<ImplicitSession>>>;
+
+/// The cursor's session while a `getMore` uses it.
+struct Lent {
+    session: Option<ImplicitSession>,
+    to: Returned,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        *self.to.lock().unwrap_or_else(PoisonError::into_inner) = self.session.take();
+    }
+}
+
+impl Fetch {
+    fn new(client: Client, spec: CommandSpec, session: Option<ImplicitSession>) -> Self {
+        let returned = Returned::default();
+        let to = Arc::clone(&returned);
+        let mut lent = Lent { session, to };
+        Self {
+            future: Box::pin(async move {
+                let session = SessionArg::Keep(&mut lent.session);
+                client.execute(spec, session).await
+            }),
+            session: returned,
+        }
+    }
+
+    /// Ends the `getMore`, if it has not ended, and takes the session back.
+    fn into_session(self) -> Option<ImplicitSession> {
+        drop(self.future);
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        mem::take(&mut *session)
+    }
+}
 
 /// The results of a verb, fetched from the server batch by batch.
 ///
@@ -99,7 +142,10 @@ impl<T> Cursor<T> {
 
     /// Removes the cursor from the server when nobody can want more of it.
     fn kill(&mut self) {
-        self.fetch = None;
+        if let Some(fetch) = self.fetch.take() {
+            // Sessions: a cursor is killed in the session that made it.
+            self.session = fetch.into_session();
+        }
         if let Some(spec) = self.remote.as_mut().and_then(Remote::kill) {
             self.client.kill_cursor(spec, self.session.take());
         }
@@ -110,9 +156,8 @@ impl<T> Cursor<T> {
     fn poll_advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         loop {
             if let Some(fetch) = &mut self.fetch {
-                let (result, session) = ready!(fetch.as_mut().poll(cx));
-                self.fetch = None;
-                self.session = session;
+                let result = ready!(fetch.future.as_mut().poll(cx));
+                self.session = self.fetch.take().and_then(Fetch::into_session);
                 let Some(remote) = &mut self.remote else {
                     continue;
                 };
@@ -136,11 +181,7 @@ impl<T> Cursor<T> {
                 }
                 CursorWant::GetMore => {
                     let (client, spec) = (self.client.clone(), remote.get_more());
-                    let mut session = self.session.take();
-                    self.fetch = Some(Box::pin(async move {
-                        let result = client.execute(spec, SessionArg::Keep(&mut session)).await;
-                        (result, session)
-                    }));
+                    self.fetch = Some(Fetch::new(client, spec, self.session.take()));
                 }
             }
         }

@@ -299,6 +299,117 @@ fn a_dropped_cursor_is_killed_on_its_server_with_its_session() {
     assert_quiet(&census(&client));
 }
 
+/// Replies to `find` open a cursor, and those to `getMore` take their time.
+fn slow_cursors(seen: &Seen) -> Option<Scripted> {
+    match seen.name() {
+        "find" => Some(Scripted::Reply(find_reply(seen, 77))),
+        "getMore" => Some(Scripted::Later(batch_reply(77), 200 * MS)),
+        _ => None,
+    }
+}
+
+/// A batch of one document, and the cursor that goes on.
+fn batch_reply(cursor: i64) -> Document {
+    doc! {
+        "cursor": { "nextBatch": [{ "_id": 2 }], "id": cursor, "ns": "db.c" },
+        "ok": 1.0,
+    }
+}
+
+#[test]
+fn a_cursor_dropped_while_it_fetches_is_killed_in_its_session() {
+    let servers = Servers::standalone(13);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    servers.set_rule(slow_cursors);
+    servers.sim.block_on(async {
+        let mut cursor = things.find(doc! { "_id": 1 }).await.unwrap();
+        assert!(cursor.next().await.unwrap().is_ok());
+        let cut = drop_after(&servers.sim, cursor.advance(), 50 * MS).await;
+        assert!(cut.is_none());
+        // The exchange goes on until the cursor is dropped.
+        assert_eq!((pool(&client).leased, pool(&client).draining), (1, 0));
+        drop(cursor);
+        assert_eq!((pool(&client).leased, pool(&client).draining), (0, 1));
+        servers.sim.sleep(Duration::from_secs(1)).await;
+    });
+    let (made, killed) = (servers.seen("find"), servers.seen("killCursors"));
+    assert_eq!((servers.seen("getMore").len(), killed.len()), (1, 1));
+    assert!(killed[0].lsid().is_some());
+    assert_eq!(killed[0].lsid(), made[0].lsid());
+    servers.clear_rule();
+    servers.sim.block_on(find_ok(&things, 3));
+    assert_ne!(
+        servers.seen("find")[1].lsid(),
+        made[0].lsid(),
+        "the session of a reply that nobody took was used again"
+    );
+    assert_quiet(&census(&client));
+}
+
+#[test]
+fn a_cursor_of_an_explicit_session_is_killed_with_its_id() {
+    let servers = Servers::standalone(14);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    servers.set_rule(slow_cursors);
+    servers.sim.block_on(async {
+        for fetching in [false, true] {
+            let mut session = client.start_session().await.unwrap();
+            let found = things.find(doc! { "_id": 1 }).session(&mut session);
+            let mut cursor = found.await.unwrap();
+            assert!(cursor.next(&mut session).await.unwrap().is_ok());
+            if fetching {
+                let cut = drop_after(&servers.sim, cursor.advance(&mut session), 50 * MS);
+                assert!(cut.await.is_none());
+            }
+            drop(cursor);
+            servers.sim.sleep(Duration::from_secs(1)).await;
+            let killed = servers.seen("killCursors").pop().unwrap();
+            let id = Bson::Document(session.id().clone());
+            assert_eq!(killed.lsid(), Some(&id), "{fetching}");
+        }
+    });
+    assert_eq!(servers.seen("killCursors").len(), 2);
+    assert_quiet(&census(&client));
+}
+
+/// `killCursors` is best effort, and what waits for it is bounded: also behind a slow server.
+#[test]
+fn no_more_than_a_thousand_cursors_wait_to_be_killed() {
+    const ROUND: usize = 600;
+    let servers = Servers::standalone(15);
+    let client = servers.client(|o| o.max_pool_size = Some(1));
+    let things = things(&client);
+    servers.set_rule(|seen| match seen.name() {
+        "find" => Some(Scripted::Reply(find_reply(seen, 77))),
+        "killCursors" => Some(Scripted::Later(doc! { "ok": 1.0 }, 10 * MS)),
+        _ => None,
+    });
+    servers.sim.block_on(async {
+        let mut cursors = Vec::new();
+        for _ in 0..2 * ROUND {
+            cursors.push(things.find(doc! { "_id": 1 }).await.unwrap());
+        }
+        let tasks = servers.sim.tasks_alive();
+        for _ in 0..2 {
+            cursors.truncate(cursors.len() - ROUND);
+            servers.sim.sleep(MS).await;
+        }
+        assert_eq!(cursors.len(), 0);
+        assert_eq!(census(&client).chores, 1_000);
+        assert!(servers.sim.tasks_alive() <= tasks + 1_000);
+        servers.sim.sleep(Duration::from_secs(3)).await;
+        assert_quiet(&census(&client));
+        // Later ones are killed again.
+        let before = servers.seen("killCursors").len();
+        drop(things.find(doc! { "_id": 1 }).await.unwrap());
+        servers.sim.sleep(Duration::from_secs(1)).await;
+        assert_eq!(servers.seen("killCursors").len(), before + 1);
+    });
+    assert_quiet(&census(&client));
+}
+
 #[test]
 fn a_cursor_that_is_the_last_handle_is_still_killed() {
     let servers = Servers::standalone(10);
