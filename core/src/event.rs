@@ -5,9 +5,12 @@
 
 pub mod cmap;
 pub mod command;
+mod exchange;
 pub mod sdam;
 
 use std::{fmt, sync::Arc};
+
+pub use self::exchange::{CommandMonitor, ExchangeSite};
 
 /// A caller's function that receives events of type `T`.
 ///

@@ -33,6 +33,7 @@ pub mod rng;
 pub mod route;
 pub mod select;
 pub mod session;
+pub mod settings;
 pub mod time;
 pub mod tls;
 pub mod topology;

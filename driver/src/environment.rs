@@ -6,9 +6,27 @@ use std::{collections::BTreeMap, path::Path};
 use mongo_client_core::{
     conn::HandshakeEnvironment,
     error::{Error, ErrorKind, Result},
-    options::TlsOptions,
+    options::{ClientOptions, Tls, TlsOptions},
+    settings::Environment,
     tls::TlsFiles,
 };
+
+/// Reads everything that a client with these options is told of the machine.
+///
+/// # Errors
+///
+/// Those of [`tls_files`].
+pub fn read(options: &ClientOptions) -> Result<Environment> {
+    let mut environment = Environment::default();
+    environment.handshake = handshake_environment();
+    if options.srv_host.is_some() && options.resolver_config.is_none() {
+        environment.resolv_conf = resolv_conf();
+    }
+    if let Some(Tls::Enabled(tls)) = &options.tls {
+        environment.tls = tls_files(tls)?;
+    }
+    Ok(environment)
+}
 
 /// The variables that the handshake's metadata looks at (handshake: "client.env").
 const VARIABLES: [&str; 15] = [

@@ -24,7 +24,7 @@ use crate::{
     exec::{self, Executed, SessionArg},
     runtime::Runtime,
     session::{ImplicitSession, Session},
-    settings::{Settings, WallClock},
+    settings::{self, Settings, WallClock},
     shared::{Census, Shared},
 };
 
@@ -105,7 +105,7 @@ impl Handle {
         let settings = if unresolved {
             None
         } else {
-            Some(Settings::new(&options, Arc::clone(&ambient.clock))?)
+            Some(settings::read(&options, Arc::clone(&ambient.clock))?)
         };
         let connect = options.connect.unwrap_or(true);
         let inner = Inner {
@@ -181,7 +181,7 @@ impl Handle {
             self.start(runtime, Arc::clone(&inner.options), settings.clone())
         } else {
             let options = crate::srv::resolve(&runtime, &inner.options).await?;
-            let settings = Settings::new(&options, Arc::clone(&inner.ambient.clock))?;
+            let settings = settings::read(&options, Arc::clone(&inner.ambient.clock))?;
             self.start(runtime, Arc::new(options), settings)
         };
         // Pairs with the fence of `shutdown`: at least one of the two sees the other.

@@ -14,7 +14,7 @@ use std::{
 use futures_io::{AsyncRead, AsyncWrite};
 use mongo_client_core::{
     dns::{DnsAction, DnsFault, Resolver, ResolverConfig, SrvQuery, SrvRecords, parse_resolv_conf},
-    error::{Error, ErrorKind, Result},
+    error::Result,
     net::ServerAddress,
     options::ClientOptions,
     rng::Rng,
@@ -38,16 +38,10 @@ pub(crate) async fn poll(
     polling: &SrvPolling,
     options: &ClientOptions,
 ) -> Result<(Vec<ServerAddress>, Duration)> {
-    let query = SrvQuery::new(polling.host.clone(), polling.service.clone());
+    let query = SrvQuery::new(polling.host.clone(), polling.service.clone()).without_txt();
     let records = lookup(runtime, query, config(options)).await?;
     let suffix = options.srv_allowed_hosts_suffix.as_deref();
-    // Polling SRV Records: a target outside the domain is left out, not an error.
-    let hosts = records
-        .hosts
-        .into_iter()
-        .filter(|h| srv::accepts(&polling.host, suffix, h))
-        .collect();
-    Ok((hosts, records.min_ttl))
+    Ok(srv::polled(&polling.host, suffix, records))
 }
 
 /// Resolves the host of a `mongodb+srv` connection string; gives the complete options.
@@ -55,15 +49,7 @@ pub(crate) async fn resolve(
     runtime: &Arc<dyn Runtime>,
     options: &ClientOptions,
 ) -> Result<ClientOptions> {
-    let host = options
-        .srv_host
-        .clone()
-        .ok_or_else(|| Error::internal("a client without hosts has no SRV host"))?;
-    let service = options
-        .srv_service_name
-        .clone()
-        .unwrap_or_else(|| String::from("mongodb"));
-    let records = lookup(runtime, SrvQuery::new(host, service), config(options)).await?;
+    let records = lookup(runtime, srv::query(options)?, config(options)).await?;
     let mut seed = [0; 8];
     runtime.entropy(&mut seed);
     let mut rng = Rng::from_seed(u64::from_le_bytes(seed));
@@ -75,10 +61,8 @@ pub(crate) async fn resolve(
 }
 
 fn config(options: &ClientOptions) -> ResolverConfig {
-    options
-        .resolver_config
-        .clone()
-        .unwrap_or_else(|| parse_resolv_conf(&environment::resolv_conf()))
+    let own = options.resolver_config.clone();
+    own.unwrap_or_else(|| parse_resolv_conf(&environment::resolv_conf()))
 }
 
 /// The sockets of one lookup.
@@ -114,11 +98,7 @@ async fn lookup(
         while let Some(action) = resolver.poll_action() {
             match action {
                 DnsAction::Done(result) => {
-                    return result.map_err(|fault| {
-                        Error::new(ErrorKind::DnsResolve {
-                            message: format!("mongodb+srv host {host}: {fault}"),
-                        })
-                    });
+                    return result.map_err(|fault| srv::lookup_error(&host, &fault));
                 }
                 DnsAction::CloseStream => sockets.stream = None,
                 DnsAction::SendDatagram { server, bytes } => {

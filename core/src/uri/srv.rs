@@ -4,13 +4,15 @@
 //! Decides which SRV targets may be used, which TXT options count, and how many hosts are taken.
 //! Does not ask DNS: see [`dns`](crate::dns).
 
+use std::time::Duration;
+
 use super::{
     UriWarning, credential,
     validate::bad,
     values::{Values, split_pairs},
 };
 use crate::{
-    dns::SrvRecords,
+    dns::{DnsFault, SrvQuery, SrvRecords},
     error::{Error, ErrorKind, Result},
     net::ServerAddress,
     options::{ClientOptions, Tls, TlsOptions},
@@ -74,6 +76,38 @@ pub fn apply(
     options.hosts = choose(&records.hosts, options.srv_max_hosts, rng);
     options.validate()?;
     Ok((options, warnings))
+}
+
+/// The records to ask for when the client starts.
+///
+/// # Errors
+///
+/// Options without a `srv_host`.
+pub fn query(options: &ClientOptions) -> Result<SrvQuery> {
+    let Some(host) = options.srv_host.clone() else {
+        return Err(Error::invalid_argument("the options have no srv_host"));
+    };
+    let service = options.srv_service_name.as_deref();
+    Ok(SrvQuery::new(host, service.unwrap_or(DEFAULT_SERVICE_NAME)))
+}
+
+/// What a later lookup found, for [`Topology::handle_srv`](crate::topology::Topology::handle_srv).
+/// A target outside the domain is left out, not an error (specification: "Polling SRV Records").
+#[must_use]
+pub fn polled(
+    host: &str,
+    suffix: Option<&str>,
+    records: SrvRecords,
+) -> (Vec<ServerAddress>, Duration) {
+    let hosts = records.hosts.into_iter();
+    let hosts = hosts.filter(|target| accepts(host, suffix, target));
+    (hosts.collect(), records.min_ttl)
+}
+
+/// The error of a lookup that failed.
+#[must_use]
+pub fn lookup_error(host: &str, why: &DnsFault) -> Error {
+    fault(format!("mongodb+srv host {host}: {why}"))
 }
 
 /// Whether a host's SRV record may refer to a target.
