@@ -17,6 +17,7 @@ use mongo_client_driver::{
 };
 
 use crate::{
+    datagram::NameServer,
     machinery::Machinery,
     net::{Listener, SharedPipe},
 };
@@ -57,6 +58,9 @@ pub(crate) struct World {
     pub(crate) stats: Stats,
     pub(crate) listeners: BTreeMap<String, Listener>,
     pub(crate) connection_ids: u64,
+    pub(crate) name_server: Option<NameServer>,
+    /// How long work off the executor takes.
+    pub(crate) offload: Duration,
     tasks: BTreeMap<u64, Option<BoxFuture<'static, ()>>>,
     next_task: u64,
     stopped: bool,
@@ -112,6 +116,8 @@ impl Sim {
             stats: Stats::default(),
             listeners: BTreeMap::new(),
             connection_ids: 0,
+            name_server: None,
+            offload: Duration::ZERO,
             tasks: BTreeMap::new(),
             next_task: MAIN + 1,
             stopped: false,
@@ -196,6 +202,12 @@ impl Sim {
             Poll::Pending
         })
         .await;
+    }
+
+    /// How long work takes that is kept off the executor: it is done at the end of that time. At
+    /// first it takes none.
+    pub fn set_offload_time(&self, time: Duration) {
+        lock(&self.world).offload = time;
     }
 
     /// Runs a task in the background.

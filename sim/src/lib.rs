@@ -14,6 +14,7 @@
 //! assert_eq!(runtime.name(), "sim");
 //! ```
 
+mod datagram;
 mod executor;
 mod machinery;
 mod net;

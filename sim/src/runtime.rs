@@ -14,6 +14,7 @@ use mongo_client_driver::{
 };
 
 use crate::{
+    datagram,
     executor::{Event, Sim, lock},
     machinery::Machinery,
     net::{Behaviour, SharedPipe, SimStream},
@@ -60,8 +61,16 @@ impl Runtime for SimRuntime {
     }
 
     fn offload(&self, job: Job) -> BoxFuture<'static, ()> {
-        job();
-        Box::pin(async {})
+        let sim = self.sim.clone();
+        let time = lock(&sim.world).offload;
+        if time.is_zero() {
+            job();
+            return Box::pin(std::future::ready(()));
+        }
+        Box::pin(async move {
+            sim.sleep(time).await;
+            job();
+        })
     }
 
     fn timer(&self) -> Box<dyn Timer> {
@@ -107,7 +116,7 @@ impl Runtime for SimRuntime {
     }
 
     fn datagram(&self, _peer: SocketAddr) -> BoxFuture<'static, io::Result<BoxDatagram>> {
-        Box::pin(std::future::ready(Err(io::ErrorKind::Unsupported.into())))
+        Box::pin(std::future::ready(datagram::open(&self.sim)))
     }
 }
 

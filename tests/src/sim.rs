@@ -1,17 +1,26 @@
 //! Scripted deployments for tests of the driver on virtual time.
 
+mod cut;
+mod replies;
+mod scram;
+
 use std::{
-    future::{Future, IntoFuture, poll_fn},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
     time::Duration,
 };
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document};
 use mongo_client::Client;
 use mongo_client_core::{net::ServerAddress, options::ClientOptions, pool::PoolCounts};
 use mongo_client_driver::{Census, Instant};
-use mongo_client_sim::{Script, Scripted, Sim, hello_reply, member_reply};
+use mongo_client_sim::{Script, Scripted, Sim};
+
+use self::scram::ScramServer;
+pub use self::{
+    cut::{Cut, cut, drop_after, drop_at_poll},
+    replies::{batch_reply, find_reply},
+    scram::credential,
+};
 
 /// The address of the only server of most tests.
 pub const ADDRESS: &str = "db.test:27017";
@@ -42,15 +51,21 @@ impl Seen {
         self.command.get("lsid")
     }
 
-    /// What tells one `find` or `insert` of a test from another: the `_id` that it is about.
+    /// What tells one command of a test from another: the `_id` that it is about, or the field
+    /// `token` of its own.
     #[must_use]
     pub fn token(&self) -> Option<&Bson> {
-        match self.name() {
-            "find" => self.command.get_document("filter").ok()?.get("_id"),
-            _ => self.command.get_array("documents").ok()?[0]
-                .as_document()?
-                .get("_id"),
-        }
+        let first = |name: &str| self.command.get_array(name).ok()?.first()?.as_document();
+        let about = match self.name() {
+            "aggregate" => first("pipeline")?.get_document("$match").ok()?,
+            "delete" => first("deletes")?.get_document("q").ok()?,
+            "distinct" | "findAndModify" => self.command.get_document("query").ok()?,
+            "find" => self.command.get_document("filter").ok()?,
+            "insert" => first("documents")?,
+            "update" => first("updates")?.get_document("q").ok()?,
+            _ => return self.command.get("token"),
+        };
+        about.get("_id")
     }
 }
 
@@ -70,6 +85,7 @@ struct State {
     /// The members of a replica set; empty for a standalone server.
     hosts: Vec<&'static str>,
     primary: &'static str,
+    scram: ScramServer,
 }
 
 impl Servers {
@@ -93,6 +109,7 @@ impl Servers {
                 rule: None,
                 hosts: members.to_vec(),
                 primary: addresses[0],
+                scram: ScramServer::default(),
             })),
         };
         for address in addresses.iter().copied() {
@@ -131,14 +148,14 @@ impl Servers {
         self.state().primary = address;
     }
 
-    /// The commands of one name, in the order in which they came.
+    /// The commands of one name (all for the empty one), in the order in which they came.
     #[must_use]
     pub fn seen(&self, name: &str) -> Vec<Seen> {
         let state = self.state();
         state
             .log
             .iter()
-            .filter(|seen| seen.name() == name)
+            .filter(|seen| name.is_empty() || seen.name() == name)
             .cloned()
             .collect()
     }
@@ -177,35 +194,11 @@ impl Servers {
 fn answer(state: &Mutex<State>, seen: Seen) -> Scripted {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     state.log.push(seen.clone());
-    let scripted = state.rule.as_mut().and_then(|rule| rule(&seen));
-    scripted.unwrap_or_else(|| Scripted::Reply(sensible(&state.hosts, state.primary, &seen)))
-}
-
-/// What a healthy server answers. A `find` gives back the `_id` that it asks for.
-fn sensible(hosts: &[&str], primary: &str, seen: &Seen) -> Document {
-    let hello = if hosts.is_empty() {
-        hello_reply(&seen.command)
-    } else {
-        member_reply(&seen.command, hosts, seen.address, primary)
-    };
-    if let Some(hello) = hello {
-        return hello;
+    if let Some(scripted) = state.rule.as_mut().and_then(|rule| rule(&seen)) {
+        return scripted;
     }
-    match seen.name() {
-        "find" => find_reply(seen, 0),
-        "insert" => doc! { "n": 1, "ok": 1.0 },
-        _ => doc! { "ok": 1.0 },
-    }
-}
-
-/// The reply to a `find`: one document with the `_id` that it asks for, and a cursor.
-#[must_use]
-pub fn find_reply(seen: &Seen, cursor: i64) -> Document {
-    let token = seen.token().cloned().unwrap_or(Bson::Null);
-    doc! {
-        "cursor": { "firstBatch": [{ "_id": token }], "id": cursor, "ns": "db.c" },
-        "ok": 1.0,
-    }
+    let reply = state.scram.answer(seen.connection, &seen.command);
+    Scripted::Reply(reply.unwrap_or_else(|| replies::sensible(&state.hosts, state.primary, &seen)))
 }
 
 /// What one pool holds; panics when the client knows several servers.
@@ -231,32 +224,4 @@ pub fn assert_quiet(census: &Census) {
     assert_eq!(census.view_waiters, 0, "{census:?}");
     assert_eq!(census.chores, 0, "{census:?}");
     assert_eq!(census.operations, 0, "{census:?}");
-}
-
-/// Polls a future `polls` times and drops it; its output if it was ready before.
-pub async fn drop_at_poll<F: IntoFuture>(future: F, polls: usize) -> Option<F::Output> {
-    let mut future = Box::pin(future.into_future());
-    let mut done = 0;
-    poll_fn(|cx| {
-        done += 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(out) => Poll::Ready(Some(out)),
-            Poll::Pending if done >= polls => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// Polls a future for a time and drops it; its output if it was ready before.
-pub async fn drop_after<F: IntoFuture>(sim: &Sim, future: F, time: Duration) -> Option<F::Output> {
-    let mut future = Box::pin(future.into_future());
-    let mut sleep = Box::pin(sim.sleep(time));
-    poll_fn(|cx| {
-        if let Poll::Ready(out) = future.as_mut().poll(cx) {
-            return Poll::Ready(Some(out));
-        }
-        sleep.as_mut().poll(cx).map(|()| None)
-    })
-    .await
 }

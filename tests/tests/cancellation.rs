@@ -17,7 +17,7 @@ use mongo_client::{Client, Collection, error::Result};
 use mongo_client_driver::Census;
 use mongo_client_sim::{Behaviour, Scripted};
 use mongo_client_tests::sim::{
-    ADDRESS, Seen, Servers, assert_quiet, drop_after, drop_at_poll, find_reply, pool,
+    ADDRESS, Seen, Servers, assert_quiet, batch_reply, drop_after, drop_at_poll, find_reply, pool,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -303,16 +303,11 @@ fn a_dropped_cursor_is_killed_on_its_server_with_its_session() {
 fn slow_cursors(seen: &Seen) -> Option<Scripted> {
     match seen.name() {
         "find" => Some(Scripted::Reply(find_reply(seen, 77))),
-        "getMore" => Some(Scripted::Later(batch_reply(77), 200 * MS)),
+        "getMore" => Some(Scripted::Later(
+            batch_reply(doc! { "_id": 2 }, 77),
+            200 * MS,
+        )),
         _ => None,
-    }
-}
-
-/// A batch of one document, and the cursor that goes on.
-fn batch_reply(cursor: i64) -> Document {
-    doc! {
-        "cursor": { "nextBatch": [{ "_id": 2 }], "id": cursor, "ns": "db.c" },
-        "ok": 1.0,
     }
 }
 
