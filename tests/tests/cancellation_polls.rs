@@ -276,7 +276,8 @@ fn others() -> Vec<Case> {
             verb(e.db.run_cursor_command(doc! { "find": "c", "filter": zero() }), at, |c| drop(c))
                 .await),
         case!("unacknowledged insert_one", "", e, at => {
-            let insert = e.things.insert_one(zero());
+            let document = doc! { "_id": 0, "pad": "x".repeat(200) };
+            let insert = e.things.insert_one(document);
             let insert = insert.write_concern(mongo_client::options::WriteConcern::nodes(0));
             verb(insert, at, |_| {}).await
         }),
