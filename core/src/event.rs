@@ -10,7 +10,9 @@ pub mod sdam;
 
 use std::{fmt, sync::Arc};
 
-pub use self::exchange::{CommandMonitor, ExchangeSite};
+pub use self::exchange::{
+    CommandFacts, CommandMonitor, ExchangeSite, command_name, is_secret, redacted,
+};
 
 /// A caller's function that receives events of type `T`.
 ///

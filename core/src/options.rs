@@ -124,6 +124,9 @@ pub struct ClientOptions {
     pub socks5_proxy: Option<Socks5Proxy>,
     /// The default write concern. Default: the server's.
     pub write_concern: Option<WriteConcern>,
+    /// The length in bytes at which documents in log events are cut (feature `tracing`). Default:
+    /// the environment variable `MONGODB_LOG_MAX_DOCUMENT_LENGTH`, otherwise 1000.
+    pub tracing_max_document_length_bytes: Option<usize>,
     /// `uuidRepresentation`: parsed for the helpers that read legacy UUIDs.
     pub uuid_representation: Option<UuidRepresentation>,
     /// What the connection string has that was ignored or is deprecated; logged when a client is

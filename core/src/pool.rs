@@ -114,6 +114,8 @@ pub struct Pool<C> {
     conn_id_last: u32,
     /// After a failed connection: when the minimum size is tried again.
     populate_at: Option<Instant>,
+    /// The error of a connection that is about to be given back broken, for its last event.
+    blamed: Option<(ConnId, Error)>,
     actions: VecDeque<PoolAction<C>>,
 }
 
@@ -135,6 +137,7 @@ impl<C> Pool<C> {
             queue: WaitQueue::default(),
             conn_id_last: 0,
             populate_at: None,
+            blamed: None,
             actions: VecDeque::new(),
         };
         pool.emit_pool_created();
@@ -158,7 +161,7 @@ impl<C> Pool<C> {
             State::Ready => None,
         };
         if let Some((error, reason)) = refused {
-            self.emit_checkout_failed(reason, now, now);
+            self.emit_checkout_failed(reason, Some(&error), now, now);
             return Checkout::Refused(error);
         }
         while let Some(Available { slot, since, conn }) = self.available.pop_back() {
@@ -171,7 +174,7 @@ impl<C> Pool<C> {
         }
         if self.is_queue_full() {
             let reason = ConnectionCheckoutFailedReason::ConnectionError;
-            self.emit_checkout_failed(reason, now, now);
+            self.emit_checkout_failed(reason, Some(&PoolError::WaitQueueFull), now, now);
             self.pump(now);
             return Checkout::Refused(PoolError::WaitQueueFull);
         }
@@ -188,13 +191,21 @@ impl<C> Pool<C> {
             return;
         };
         self.disown(waiter.opening);
-        self.emit_checkout_failed(ConnectionCheckoutFailedReason::Timeout, waiter.started, now);
+        let reason = ConnectionCheckoutFailedReason::Timeout;
+        self.emit_checkout_failed(reason, None, waiter.started, now);
         if why == CancelReason::Timeout {
             let error = PoolError::WaitQueueTimeout {
                 max_pool_size: self.config.max_pool_size,
                 counts: self.counts(),
             };
             self.actions.push_back(PoolAction::Fail { ticket, error });
+        }
+    }
+
+    /// Notes why a connection is about to be given back broken: its last event tells.
+    pub fn blame(&mut self, lease: LeaseToken, error: &Error) {
+        if self.config.events {
+            self.blamed = Some((lease.id, error.clone()));
         }
     }
 
@@ -313,7 +324,8 @@ impl<C> Pool<C> {
         let Some(opening) = self.take_opening(id) else {
             return;
         };
-        self.emit_closed(id, ConnectionClosedReason::Error);
+        let told = self.config.events.then(|| error.clone());
+        self.emit_closed(id, ConnectionClosedReason::Error, told);
         if let Some(ticket) = opening.ticket {
             let error = PoolError::ConnectionFailed {
                 error: error.clone(),

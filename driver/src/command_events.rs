@@ -1,4 +1,4 @@
-//! Command events: built only when somebody listens, and handed over at once.
+//! Command events and log messages: built only when somebody listens, and handed over at once.
 
 use mongo_client_core::{
     error::Error,
@@ -12,7 +12,11 @@ use mongo_client_core::{
 use crate::{lease::Lease, shared::Shared};
 
 /// Tells of one exchange.
-pub(crate) struct CommandMonitor(event::CommandMonitor);
+pub(crate) struct CommandMonitor {
+    monitor: event::CommandMonitor,
+    /// Whether the log wanted the command when it started: it gets all of its messages or none.
+    logged: bool,
+}
 
 impl CommandMonitor {
     /// Tells of a command that is about to be sent.
@@ -31,21 +35,40 @@ impl CommandMonitor {
             hello: link.hello(),
             exchange,
         };
-        let now = shared.runtime.now();
-        let (this, event) = event::CommandMonitor::started(operation, request, site, now);
-        shared.outbox.command(CommandEvent::Started(event));
-        Self(this)
+        let outbox = &shared.outbox;
+        let monitor = event::CommandMonitor::new(operation, request, site, shared.runtime.now());
+        let logged = outbox.log.wants_commands();
+        if logged {
+            outbox.log.command_started(monitor.facts(), request);
+        }
+        if outbox.has_command_handler() {
+            outbox.command(CommandEvent::Started(monitor.started_event(request)));
+        }
+        Self { monitor, logged }
     }
 
     /// Tells of a success; unacknowledged commands have no reply.
     pub(crate) fn succeeded(self, shared: &Shared, reply: Option<&Reply>, now: Instant) {
-        let event = self.0.succeeded(reply, now);
-        shared.outbox.command(CommandEvent::Succeeded(event));
+        let outbox = &shared.outbox;
+        if self.logged {
+            let facts = self.monitor.facts();
+            outbox.log.command_succeeded(facts, reply, now);
+        }
+        if outbox.has_command_handler() {
+            let event = self.monitor.succeeded(reply, now);
+            outbox.command(CommandEvent::Succeeded(event));
+        }
     }
 
     /// Tells of a failure.
     pub(crate) fn failed(self, shared: &Shared, error: &Error, now: Instant) {
-        let event = self.0.failed(error, now);
-        shared.outbox.command(CommandEvent::Failed(event));
+        let outbox = &shared.outbox;
+        if self.logged {
+            outbox.log.command_failed(self.monitor.facts(), error, now);
+        }
+        if outbox.has_command_handler() {
+            let event = self.monitor.failed(error, now);
+            outbox.command(CommandEvent::Failed(event));
+        }
     }
 }

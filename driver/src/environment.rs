@@ -118,6 +118,14 @@ fn system_roots() -> Vec<Vec<u8>> {
     Vec::new()
 }
 
+/// The length at which documents in log events are cut; what is no number is as if it were not
+/// there (specification: "Logging").
+#[cfg(feature = "tracing")]
+pub(crate) fn log_document_len_max() -> Option<usize> {
+    let text = std::env::var("MONGODB_LOG_MAX_DOCUMENT_LENGTH").ok()?;
+    text.trim().parse().ok()
+}
+
 /// The system's name server configuration, for SRV and TXT lookups.
 #[must_use]
 pub fn resolv_conf() -> String {

@@ -11,7 +11,7 @@ use std::{
 
 use mongo_client_core::{
     error::{Error, ErrorKind, Result},
-    id::ServerId,
+    id::{OperationId, ServerId},
     net::ServerAddress,
     op::{
         CommandSpec, ConnFacts, Failure, Operation, OperationContext, Progress, Selected, Stage,
@@ -31,6 +31,7 @@ use crate::{
     server::Server,
     session::{ImplicitSession, Session},
     shared::Shared,
+    trace,
     view_cell::Snapshot,
     wait::sleep_until,
 };
@@ -104,8 +105,20 @@ pub(crate) async fn execute(
     deadline: Option<Instant>,
 ) -> Result<Executed> {
     shared.check_open()?;
+    let id = shared.next_operation();
+    let span = trace::OperationSpan::new(&spec, id);
+    span.around(run(shared, spec, session, deadline, id)).await
+}
+
+async fn run(
+    shared: &Arc<Shared>,
+    spec: CommandSpec,
+    session: SessionArg<'_>,
+    deadline: Option<Instant>,
+    id: OperationId,
+) -> Result<Executed> {
     let context = OperationContext {
-        operation_id: shared.next_operation(),
+        operation_id: id,
         retry_reads: shared.settings.retry_reads,
         retry_writes: shared.settings.retry_writes,
         max_adaptive_retries: shared.settings.max_adaptive_retries,
@@ -126,16 +139,21 @@ pub(crate) async fn execute(
         operation: Operation::new(spec, context, shared.runtime.now()),
         server: None,
         lease: None,
+        waited: trace::Waited::default(),
     };
     loop {
         let progress = match run.operation.want() {
-            Want::Server { .. } => run.select().await,
+            Want::Server { .. } => {
+                trace::attempt(&run.operation);
+                run.select().await
+            }
             Want::Lease(_) => run.check_out(&mut held).await,
             Want::Exchange(_) => run.exchange(&mut held).await,
             Want::Pause { until } => {
                 // Back-pressure: no connection and no load is held while waiting.
                 run.lease = None;
                 run.server = None;
+                trace::pause(&run.operation, until, shared.runtime.now());
                 sleep_until(&*shared.runtime, until).await;
                 run.operation.resumed(shared.runtime.now());
                 Progress::Continue
@@ -177,6 +195,7 @@ struct Run<'a> {
     operation: Operation,
     server: Option<OpCount>,
     lease: Option<Lease>,
+    waited: trace::Waited,
 }
 
 impl Run<'_> {
@@ -199,6 +218,7 @@ impl Run<'_> {
         }
         let mut criteria = Criteria::new(target.clone());
         criteria.deprioritized.extend_from_slice(deprioritized);
+        let mut log = trace::Selecting::start(shared, &self.operation, &criteria, &mut self.waited);
         let mut waiter = shared.views.waiter();
         let mut asked: Option<Arc<Snapshot>> = None;
         let mut timer: Option<Box<dyn crate::runtime::Timer>> = None;
@@ -234,6 +254,7 @@ impl Run<'_> {
                     }
                     Selection::None => {}
                 }
+                log.waiting(deadline);
                 // Once per view: a future that is polled often asks no more often.
                 if asked
                     .as_ref()
@@ -259,6 +280,7 @@ impl Run<'_> {
         })
         .await;
         drop(waiter);
+        log.ended(found.as_ref().map(|(server, ..)| server));
         let now = shared.runtime.now();
         match found {
             Ok((server, server_type, topology_type, min_rtt)) => {

@@ -22,6 +22,11 @@ mod shared;
 mod signal;
 mod srv;
 mod tasks;
+#[cfg(feature = "tracing")]
+mod trace;
+#[cfg(not(feature = "tracing"))]
+#[path = "trace/off.rs"]
+mod trace;
 mod view_cell;
 mod wait;
 

@@ -126,6 +126,11 @@ impl Link {
         self.conn.hello()
     }
 
+    /// Why the connection closed, if it did.
+    pub(crate) fn error(&self) -> Option<Error> {
+        self.closed.as_ref().map(|closed| closed.error.clone())
+    }
+
     pub(crate) fn id(&self) -> ConnId {
         self.conn.id()
     }

@@ -1,13 +1,14 @@
-//! Events on their way to the caller's handlers: in order, and outside all locks.
+//! Events on their way to the caller's handlers and to the log: in order, and outside all locks.
 
 use std::collections::VecDeque;
 
 use mongo_client_core::{
     event::{EventHandler, cmap::CmapEvent, command::CommandEvent, sdam::SdamEvent},
+    id::TopologyId,
     options::ClientOptions,
 };
 
-use crate::guarded::Guarded;
+use crate::{guarded::Guarded, trace::Log};
 
 /// An event that may arise under a lock.
 pub(crate) enum AnyEvent {
@@ -23,6 +24,7 @@ pub(crate) struct Outbox {
     cmap: Option<EventHandler<CmapEvent>>,
     command: Option<EventHandler<CommandEvent>>,
     sdam: Option<EventHandler<SdamEvent>>,
+    pub(crate) log: Log,
     queue: Guarded<Queue>,
 }
 
@@ -33,24 +35,29 @@ struct Queue {
 }
 
 impl Outbox {
-    pub(crate) fn new(options: &ClientOptions) -> Self {
+    pub(crate) fn new(options: &ClientOptions, id: TopologyId) -> Self {
         Self {
             cmap: options.cmap_event_handler.clone(),
             command: options.command_event_handler.clone(),
             sdam: options.sdam_event_handler.clone(),
+            log: Log::new(options, id),
             queue: Guarded::new(Queue::default()),
         }
     }
 
     pub(crate) fn wants_cmap(&self) -> bool {
-        self.cmap.is_some()
+        self.cmap.is_some() || self.log.wants_cmap()
     }
 
     pub(crate) fn wants_sdam(&self) -> bool {
-        self.sdam.is_some()
+        self.sdam.is_some() || self.log.wants_sdam()
     }
 
     pub(crate) fn wants_commands(&self) -> bool {
+        self.has_command_handler() || self.log.wants_commands()
+    }
+
+    pub(crate) fn has_command_handler(&self) -> bool {
         self.command.is_some()
     }
 
@@ -64,18 +71,18 @@ impl Outbox {
     /// Queues an event; deliver with [`Self::flush`] once no lock is held.
     pub(crate) fn push(&self, event: AnyEvent) {
         let wanted = match &event {
-            AnyEvent::Cmap(_) => self.cmap.is_some(),
-            AnyEvent::Sdam(_) => self.sdam.is_some(),
+            AnyEvent::Cmap(_) => self.wants_cmap(),
+            AnyEvent::Sdam(_) => self.wants_sdam(),
         };
         if wanted {
             self.queue.with("push event", |q| q.events.push_back(event));
         }
     }
 
-    /// Hands all queued events to their handlers, unless another thread is doing so: it takes
+    /// Hands all queued events to the log and their handlers, unless another thread is doing so: it takes
     /// these along. Call without any lock.
     pub(crate) fn flush(&self) {
-        if self.cmap.is_none() && self.sdam.is_none() {
+        if !self.wants_cmap() && !self.wants_sdam() {
             return;
         }
         let mine = self.queue.with("begin dispatch", |q| {
@@ -91,8 +98,18 @@ impl Outbox {
             event
         }) {
             match event {
-                AnyEvent::Cmap(event) => self.cmap.iter().for_each(|h| h.handle(event.clone())),
-                AnyEvent::Sdam(event) => self.sdam.iter().for_each(|h| h.handle(event.clone())),
+                AnyEvent::Cmap(event) => {
+                    self.log.cmap(&event);
+                    if let Some(handler) = &self.cmap {
+                        handler.handle(event);
+                    }
+                }
+                AnyEvent::Sdam(event) => {
+                    self.log.sdam(&event);
+                    if let Some(handler) = &self.sdam {
+                        handler.handle(event);
+                    }
+                }
             }
         }
         std::mem::forget(guard);

@@ -381,7 +381,11 @@ impl Server {
             Health::Idle => (true, None),
             _ => (false, Some(ConnectionClosedReason::Error)),
         };
+        let error = link.error();
         self.with_pool("checkin", |cell| {
+            if let Some(error) = &error {
+                cell.pool.blame(token, error);
+            }
             cell.pool.checkin(token, link, reusable, why, now)
         });
     }

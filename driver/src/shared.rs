@@ -123,7 +123,7 @@ impl Shared {
             servers: BTreeMap::new(),
         };
         let shared = Arc::new(Self {
-            outbox: Arc::new(Outbox::new(&options)),
+            outbox: Arc::new(Outbox::new(&options, id)),
             views: ViewCell::new(snapshot),
             sessions: Guarded::new(ServerSessionPool::default()),
             cluster_time: ClusterTimeCell::default(),

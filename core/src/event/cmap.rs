@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 
-use crate::net::ServerAddress;
+use crate::{error::Error, net::ServerAddress};
 
 /// Something happened in a connection pool.
 #[derive(Clone, Debug)]
@@ -108,6 +108,8 @@ pub struct ConnectionClosedEvent {
     pub connection_id: u32,
     /// Why.
     pub reason: ConnectionClosedReason,
+    /// The error, where `reason` is [`ConnectionClosedReason::Error`] and it is known.
+    pub error: Option<Error>,
 }
 
 /// Why a connection was closed.
@@ -133,6 +135,8 @@ pub struct ConnectionCheckoutFailedEvent {
     pub address: ServerAddress,
     /// Why.
     pub reason: ConnectionCheckoutFailedReason,
+    /// The error, where `reason` is [`ConnectionCheckoutFailedReason::ConnectionError`].
+    pub error: Option<Error>,
     /// How long it was waited for.
     pub duration: Duration,
 }

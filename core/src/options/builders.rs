@@ -111,6 +111,7 @@ setters! {
         srv_service_name: String,
         timeout: Duration,
         tls: Tls,
+        tracing_max_document_length_bytes: usize,
         uuid_representation: UuidRepresentation,
         wait_queue_multiple: u32,
         wait_queue_timeout: Duration,

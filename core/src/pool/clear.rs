@@ -57,7 +57,7 @@ impl<C> Pool<C> {
         self.emit_pool_closed();
         while let Some(waiter) = self.queue.pop() {
             let reason = ConnectionCheckoutFailedReason::PoolClosed;
-            self.emit_checkout_failed(reason, waiter.started, now);
+            self.emit_checkout_failed(reason, None, waiter.started, now);
             self.actions.push_back(PoolAction::Fail {
                 ticket: waiter.ticket,
                 error: PoolError::Closed,
@@ -123,10 +123,10 @@ impl<C> Pool<C> {
     fn evict(&mut self, now: Instant) {
         for waiter in self.queue.take_unbound() {
             let reason = ConnectionCheckoutFailedReason::ConnectionError;
-            self.emit_checkout_failed(reason, waiter.started, now);
             let error = PoolError::Cleared {
                 cause: self.cause.clone(),
             };
+            self.emit_checkout_failed(reason, Some(&error), waiter.started, now);
             self.actions.push_back(PoolAction::Fail {
                 ticket: waiter.ticket,
                 error,
@@ -142,7 +142,7 @@ impl<C> Pool<C> {
         if let Some(ticket) = opening.ticket {
             self.queue.bind(ticket, None);
         }
-        self.emit_closed(id, why);
+        self.emit_closed(id, why, None);
         self.actions.push_back(PoolAction::Interrupt { id });
     }
 

@@ -1,7 +1,8 @@
 //! The events of a pool; nothing is built when nobody listens.
 
-use super::{Pool, PoolAction};
+use super::{Pool, PoolAction, PoolError};
 use crate::{
+    error::Error,
     event::cmap::{
         CmapEvent, ConnectionCheckedOutEvent, ConnectionCheckoutFailedEvent,
         ConnectionCheckoutFailedReason, ConnectionClosedEvent, ConnectionClosedReason,
@@ -64,13 +65,18 @@ impl<C> Pool<C> {
     pub(super) fn emit_checkout_failed(
         &mut self,
         reason: ConnectionCheckoutFailedReason,
+        error: Option<&PoolError>,
         started: Instant,
         now: Instant,
     ) {
         self.emit(|address| {
+            let error = error
+                .filter(|_| reason == ConnectionCheckoutFailedReason::ConnectionError)
+                .map(|error| error.into_error(&address));
             CmapEvent::ConnectionCheckoutFailed(ConnectionCheckoutFailedEvent {
                 address,
                 reason,
+                error,
                 duration: now - started,
             })
         });
@@ -104,12 +110,19 @@ impl<C> Pool<C> {
         });
     }
 
-    pub(super) fn emit_closed(&mut self, id: ConnId, reason: ConnectionClosedReason) {
+    pub(super) fn emit_closed(
+        &mut self,
+        id: ConnId,
+        reason: ConnectionClosedReason,
+        error: Option<Error>,
+    ) {
+        let error = error.filter(|_| reason == ConnectionClosedReason::Error);
         self.emit(|address| {
             CmapEvent::ConnectionClosed(ConnectionClosedEvent {
                 address,
                 connection_id: id.0,
                 reason,
+                error,
             })
         });
     }

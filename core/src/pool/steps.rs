@@ -130,7 +130,8 @@ impl<C> Pool<C> {
                 self.services.remove(&service_id);
             }
         }
-        self.emit_closed(record.id, why);
+        let error = self.blamed.take_if(|(id, _)| *id == record.id);
+        self.emit_closed(record.id, why, error.map(|(_, error)| error));
         if conn.is_some() {
             let id = record.id;
             self.actions.push_back(PoolAction::Close { id, conn, why });
@@ -146,7 +147,7 @@ impl<C> Pool<C> {
             PoolError::Closed => ConnectionCheckoutFailedReason::PoolClosed,
             _ => ConnectionCheckoutFailedReason::ConnectionError,
         };
-        self.emit_checkout_failed(reason, waiter.started, now);
+        self.emit_checkout_failed(reason, Some(&error), waiter.started, now);
         self.actions.push_back(PoolAction::Fail { ticket, error });
     }
 
