@@ -4,6 +4,7 @@ pub mod deploy;
 pub mod fault;
 pub mod live;
 pub mod logs;
+pub mod pools;
 pub mod rt;
 pub mod sim;
 pub mod spec;

@@ -12,7 +12,6 @@ use std::{
 use bson::{Document, doc};
 use futures_util::future::join_all;
 use mongo_client::{
-    Client, Collection,
     error::{Error, ErrorKind},
     event::{
         cmap::{CmapEvent, ConnectionClosedReason},
@@ -24,6 +23,7 @@ use mongo_client_tests::{
     deploy::{self, OwnCluster, Plan},
     fault::{Network, Road, Way},
     live::{self, Event, Recorder},
+    pools::{DOCUMENTS, recovers, total, warm},
     rt,
     sim::assert_quiet,
 };
@@ -37,8 +37,6 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// A limit that no test reaches.
 const FAR: Duration = Duration::from_secs(60);
-
-const DOCUMENTS: i32 = 50;
 
 /// How many clients suffer a fault at once; see [`suffer`].
 const CLIENTS: usize = 7;
@@ -78,29 +76,6 @@ impl Fault {
     }
 }
 
-/// A client whose pool has connections, and documents that it can ask for.
-async fn warm(options: ClientOptions, connections: usize) -> (Client, Collection<Document>) {
-    let client = live::build(options);
-    let people = live::database(&client).collection::<Document>("people");
-    let documents: Vec<Document> = (0..DOCUMENTS).map(|n| doc! { "_id": n }).collect();
-    people.insert_many(&documents).await.unwrap();
-    live::eventually("connections in the pool", || async {
-        let finds = (0..4 * connections).map(|_| people.find_one(doc! {}).into_future());
-        join_all(finds)
-            .await
-            .into_iter()
-            .for_each(|found| drop(found.unwrap()));
-        pool_total(&client) == connections
-    })
-    .await;
-    (client, people)
-}
-
-fn pool_total(client: &Client) -> usize {
-    let census = client.handle().census();
-    census.pools.iter().map(|(_, counts)| counts.total()).sum()
-}
-
 async fn timed<F: IntoFuture>(future: F) -> (F::Output, Duration) {
     let start = Instant::now();
     let output = future.into_future().await;
@@ -115,40 +90,6 @@ fn assert_ended_at(limit: Duration, took: Duration) {
         (earliest..limit + SLACK).contains(&took),
         "the limit was {limit:?}, it took {took:?}"
     );
-}
-
-/// What holds for every client once the fault is over.
-async fn recovers(client: &Client, people: &Collection<Document>, max: usize) {
-    live::eventually("an operation succeeds", || async {
-        rt::timeout(
-            Duration::from_secs(2),
-            people.find_one(doc! { "_id": 0 }).into_future(),
-        )
-        .await
-        .is_ok_and(|found| found.is_ok())
-    })
-    .await;
-    // More than the pool has connections, but not so many that their wait has an end.
-    let ids: Vec<i32> = (0..3 * DOCUMENTS).map(|n| n % DOCUMENTS).collect();
-    for ids in ids.chunks(2 * max) {
-        let finds = ids.iter().map(|n| async move {
-            let found = people.find_one(doc! { "_id": n }).await.unwrap();
-            assert_eq!(found, Some(doc! { "_id": n }));
-        });
-        join_all(finds).await;
-    }
-    live::within(Duration::from_secs(5), || async {
-        let census = client.handle().census();
-        census
-            .pools
-            .iter()
-            .all(|(_, n)| n.leased + n.draining + n.opening == 0)
-            && census.operations + u32::try_from(census.chores).unwrap() == 0
-    })
-    .await;
-    assert_quiet(&client.handle().census());
-    assert!(pool_total(client) <= max, "{:?}", client.handle().census());
-    live::forget(&people.client().database(&people.namespace().db)).await;
 }
 
 /// Dropping is a deadline of the caller's own. What was dropped leaves the pool within a second,
@@ -210,7 +151,7 @@ async fn socket_limit(fault: &Fault) {
     let error = result.unwrap_err();
     assert!(error.is_network_timeout(), "{error:?}");
     assert_ended_at(LIMIT, took);
-    assert_eq!(pool_total(&client), 0);
+    assert_eq!(total(&client), 0);
 
     fault.step().await;
     fault.step().await;
@@ -303,7 +244,7 @@ async fn connect_limit(fault: &Fault) {
         .await
         .unwrap_err();
     live::eventually("the connection to be closed", || async {
-        pool_total(&client) == 0
+        total(&client) == 0
     })
     .await;
     let (result, took) = timed(people.find_one(doc! { "_id": 2 })).await;

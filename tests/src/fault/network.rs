@@ -68,6 +68,35 @@ impl Network {
         shell(&filter(way, port)).expect("packets can be dropped");
     }
 
+    /// Makes the server on that port forget its connections, while nothing of that reaches their
+    /// other ends: those are half open. Everything passes again afterwards. Says why when the
+    /// kernel cannot do that.
+    ///
+    /// # Errors
+    ///
+    /// When connections are left: kernels can be built without the means to destroy sockets.
+    ///
+    /// # Panics
+    ///
+    /// When packets cannot be dropped.
+    pub fn half_open(&self, port: u16) -> Result<(), String> {
+        // What is not acknowledged yet would be sent again, and find out at once.
+        let sent = format!(
+            "for i in $(seq 200); do \
+             ss -tniH state established dport = :{port} | grep -q unacked: || exit 0; sleep 0.01; \
+             done; echo what was sent stays unacknowledged >&2; exit 1"
+        );
+        shell(&sent)?;
+        self.lose(Way::ToClient, port);
+        self.lose(Way::ToServer, port);
+        let sockets = format!("-tnH state established src 127.0.0.1 sport = :{port}");
+        let killed = shell(&format!(
+            "ss -K {sockets} && left=$(ss {sockets}) && [ -z \"$left\" ]"
+        ));
+        self.heal();
+        killed.map_err(|why| format!("connections are left at port {port}: {why}"))
+    }
+
     /// Loses nothing more.
     ///
     /// # Panics
