@@ -153,6 +153,13 @@ impl Channel {
         }
     }
 
+    /// Queues what a failed TLS session has to tell the server; false when that is nothing.
+    pub(super) fn flush_alert(&mut self) -> bool {
+        let before = self.queue.len();
+        self.flush();
+        self.queue.len() > before
+    }
+
     /// Withdraws everything not yet written; without TLS only.
     pub(super) fn withdraw(&mut self) {
         self.queue.clear();

@@ -19,6 +19,8 @@
 //! | Streaming | `abandon`                           | Perished                                |
 //! | Draining  | the reply                           | Idle                                    |
 //! | Draining  | a reply of more than 1 MiB          | Perished                                |
+//! | Opening   | TLS fails                           | Opening, its alert is queued            |
+//! | Opening   | the alert is written                | Perished, `Closed`                      |
 //! | any       | deadline, fault, EOF, broken message| Perished, `Closed`                      |
 
 use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
@@ -68,6 +70,8 @@ struct Opening {
     answers: Option<i32>,
     hello_sent: Instant,
     rtt: Duration,
+    /// Why the connection ends as soon as the alert that tells the server so is written.
+    parting: Option<Error>,
 }
 
 enum State {
@@ -131,6 +135,7 @@ impl Connection {
             answers: None,
             hello_sent: now,
             rtt: Duration::ZERO,
+            parting: None,
         };
         let fail = fail(Phase::Connect);
         let mut conn = Self {
@@ -201,8 +206,12 @@ impl Connection {
             let error = self.channel.eof();
             return self.perish(error);
         }
+        // Nothing that the server says can mend a failed handshake.
+        if self.is_parting() {
+            return;
+        }
         if let Err(error) = self.receive(n, now) {
-            self.perish(error);
+            self.part(error);
         }
     }
 
@@ -222,6 +231,11 @@ impl Connection {
         self.channel.handle_written(n);
         let flushed = self.channel.queue().is_empty();
         match &mut self.state {
+            State::Opening(opening) if flushed && opening.parting.is_some() => {
+                if let Some(error) = opening.parting.take() {
+                    self.perish(error);
+                }
+            }
             State::Opening(opening) if !self.channel.is_secure() && !opening.connected => {
                 opening.connected = true;
                 opening.hello_sent = now;
@@ -555,10 +569,29 @@ impl Connection {
         )));
     }
 
-    fn perish(&mut self, error: Error) {
-        if matches!(self.state, State::Perished) {
-            return;
+    fn is_parting(&self) -> bool {
+        matches!(&self.state, State::Opening(opening) if opening.parting.is_some())
+    }
+
+    /// Perishes; but first a server whose handshake failed is told why, if TLS has an alert for it.
+    ///
+    /// Later alerts are not waited for: nothing but the connect timeout bounds such a wait.
+    fn part(&mut self, error: Error) {
+        match &mut self.state {
+            State::Opening(opening) if self.channel.flush_alert() => {
+                opening.parting = Some(error);
+            }
+            _ => self.perish(error),
         }
+    }
+
+    fn perish(&mut self, error: Error) {
+        let error = match &mut self.state {
+            State::Perished => return,
+            // What comes while the alert is written is only a consequence.
+            State::Opening(opening) => opening.parting.take().unwrap_or(error),
+            _ => error,
+        };
         let error = error.with_server(self.config.address.clone());
         let closed = ConnError::new(error, self.phase());
         self.state = State::Perished;

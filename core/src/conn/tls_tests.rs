@@ -37,6 +37,8 @@ struct Pair {
     received: Framer,
     requests: Vec<Frame>,
     step: usize,
+    /// What the server's TLS says of the client's bytes.
+    failure: Option<rustls::Error>,
 }
 
 impl Pair {
@@ -74,6 +76,7 @@ impl Pair {
             received: Framer::default(),
             requests: Vec::new(),
             step,
+            failure: None,
         }
     }
 
@@ -88,7 +91,11 @@ impl Pair {
                 while !rest.is_empty() {
                     self.server.read_tls(&mut rest).unwrap();
                     // A refusal reaches the client as an alert.
-                    let _ = self.server.process_new_packets();
+                    self.failure = self
+                        .server
+                        .process_new_packets()
+                        .err()
+                        .or(self.failure.take());
                     while let Ok(n @ 1..) = self.server.reader().read(self.received.space()) {
                         self.received.advance(n);
                         let frame = self.received.poll_frame(50_000_000).unwrap();
@@ -207,7 +214,64 @@ fn end_during_the_tls_handshake_is_overload_but_a_bad_certificate_is_not() {
     let space = plain.conn.read_space();
     space[..20].copy_from_slice(b"HTTP/1.1 400 Bad\r\n\r\n");
     plain.conn.handle_read(20, Instant::ZERO);
+    plain.carry();
     let plain = closed(plain);
     assert_eq!(plain.phase, Phase::Connect);
     assert!(plain.error.labels().is_empty(), "{}", plain.error);
+}
+
+#[test]
+fn server_is_told_why_its_certificate_is_refused() {
+    each_step(|step| {
+        let mut pair = Pair::new(OTHER_CA, step);
+        pair.carry();
+        let alert = rustls::AlertDescription::UnknownCA;
+        assert_eq!(pair.failure, Some(rustls::Error::AlertReceived(alert)));
+        assert!(matches!(pair.conn.poll_event(), Some(ConnEvent::Closed(_))));
+        assert_eq!(pair.conn.health(), Health::Perished);
+    });
+}
+
+#[test]
+fn whatever_happens_while_the_alert_waits_the_certificate_is_the_reason() {
+    let ends: [fn(&mut Connection); 4] = [
+        |conn| conn.handle_read(0, Instant::ZERO),
+        |conn| conn.handle_fault(IoFault::Reset, Instant::ZERO),
+        |conn| {
+            let (deadline, _) = conn.poll_timeout().unwrap();
+            conn.handle_timeout(deadline);
+        },
+        |conn| {
+            conn.handle_read(1, Instant::ZERO);
+            conn.handle_read(0, Instant::ZERO);
+        },
+    ];
+    for end in ends {
+        let mut pair = Pair::new(OTHER_CA, usize::MAX);
+        // The server's certificate arrives while nothing of the answer can be written.
+        let mut slices = [&[][..]; 1];
+        assert_eq!(pair.conn.poll_write(&mut slices), 1);
+        let mut hello = slices[0];
+        let n = pair.server.read_tls(&mut hello).unwrap();
+        pair.conn.handle_written(n, Instant::ZERO);
+        pair.server.process_new_packets().unwrap();
+        let mut flight = Vec::new();
+        while pair.server.wants_write() {
+            pair.server.write_tls(&mut flight).unwrap();
+        }
+        let space = pair.conn.read_space();
+        space[..flight.len()].copy_from_slice(&flight);
+        pair.conn.handle_read(flight.len(), Instant::ZERO);
+        assert!(pair.conn.poll_event().is_none());
+
+        end(&mut pair.conn);
+
+        let Some(ConnEvent::Closed(closed)) = pair.conn.poll_event() else {
+            panic!("not closed");
+        };
+        let text = closed.error.to_string();
+        assert!(text.contains("UnknownIssuer"), "{text}");
+        assert_eq!(closed.phase, Phase::Connect);
+        assert!(pair.conn.poll_event().is_none());
+    }
 }

@@ -37,6 +37,12 @@ impl WriteQueue {
         self.written == self.len
     }
 
+    /// How many bytes were appended since the queue was last empty.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// How many bytes were written since the queue was last empty.
     #[must_use]
     pub fn written(&self) -> usize {
