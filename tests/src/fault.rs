@@ -1,5 +1,6 @@
 //! What tests put in a server's place or before it: listeners that are no servers, a proxy that
-//! harms what passes, a road and a network that hold it up or lose it, and a name server.
+//! harms what passes, a road and a network that hold it up or lose it, an end of TLS before a plain
+//! server, and a name server.
 
 mod listener;
 mod name_server;
@@ -7,6 +8,7 @@ mod network;
 mod proxy;
 mod road;
 mod tls;
+mod tls_terminator;
 
 pub use self::{
     listener::{Bogus, Manner},
@@ -15,4 +17,5 @@ pub use self::{
     proxy::{Fate, Proxy, Request},
     road::{Road, Way},
     tls::TlsListener,
+    tls_terminator::{Presented, Terminator, Versions},
 };

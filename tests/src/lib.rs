@@ -6,5 +6,6 @@ pub mod live;
 pub mod logs;
 pub mod pools;
 pub mod rt;
+pub mod secure;
 pub mod sim;
 pub mod spec;

@@ -45,12 +45,20 @@ pub struct Plan {
     pub auth: bool,
     /// TLS is required.
     pub tls: bool,
+    /// The file of the servers' certificate and key among the certificates, with TLS.
+    pub certificate: &'static str,
+    /// Clients must have a certificate, with TLS.
+    pub client_certificates: bool,
+    /// The servers listen on `::1` too.
+    pub ipv6: bool,
     /// snappy, zlib and zstd are offered (a server's default, but said explicitly).
     pub compressors: bool,
     /// How long members wait without a primary before they hold an election.
     pub election_timeout_ms: i32,
     /// Further server parameters, `name=value`.
     pub parameters: Vec<String>,
+    /// Further arguments of the server program.
+    pub arguments: Vec<String>,
 }
 
 impl Plan {
@@ -67,9 +75,13 @@ impl Plan {
             members,
             auth: false,
             tls: false,
+            certificate: "server.pem",
+            client_certificates: false,
+            ipv6: false,
             compressors: false,
             election_timeout_ms: 2_000,
             parameters: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 
@@ -333,8 +345,19 @@ impl Cluster {
         let mut arguments = Vec::new();
         let mut push =
             |name: &str, value: &str| arguments.extend([name.to_owned(), value.to_owned()]);
+        if self.plan.ipv6 {
+            push("--bind_ip", "127.0.0.1,::1");
+        } else {
+            push("--bind_ip", "127.0.0.1");
+        }
         if self.plan.members > 0 {
             push("--replSet", SET_NAME);
+        }
+        if self.plan.tls {
+            let file = |name| fixtures::certificates().join(name).display().to_string();
+            push("--tlsMode", "requireTLS");
+            push("--tlsCAFile", &file("ca.pem"));
+            push("--tlsCertificateKeyFile", &file(self.plan.certificate));
         }
         if self.plan.compressors {
             push("--networkMessageCompressors", "snappy,zlib,zstd");
@@ -344,9 +367,17 @@ impl Cluster {
         }
         if self.secured && self.plan.members > 0 {
             push("--keyFile", &self.key_file().to_string_lossy());
-        } else if self.secured {
+        }
+        if self.secured && self.plan.members == 0 {
             arguments.push("--auth".to_owned());
         }
+        if self.plan.ipv6 {
+            arguments.push("--ipv6".to_owned());
+        }
+        if self.plan.tls && !self.plan.client_certificates {
+            arguments.push("--tlsAllowConnectionsWithoutCertificates".to_owned());
+        }
+        arguments.extend_from_slice(&self.plan.arguments);
         arguments
     }
 

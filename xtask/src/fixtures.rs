@@ -24,7 +24,7 @@ pub fn dir() -> PathBuf {
 /// The folder of the certificates (see [`crate::certificates`]).
 #[must_use]
 pub fn certificates() -> PathBuf {
-    dir().join("certs")
+    dir().join(crate::certificates::folder())
 }
 
 /// The folder of the specification tests.

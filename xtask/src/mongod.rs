@@ -45,7 +45,7 @@ impl Mongod {
         fs::create_dir_all(&data).context(|| format!("cannot create {}", data.display()))?;
         let mut command = Command::new(fixtures::mongod()?);
         command
-            .args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--port", &self.port.to_string()])
             .args(["--oplogSize", "32", "--wiredTigerCacheSizeGB", "0.25"])
             .args([
                 "--wiredTigerEngineConfigString",
@@ -68,19 +68,6 @@ impl Mongod {
             .arg("--logappend")
             .arg("--unixSocketPrefix")
             .arg(&self.folder);
-        if self.tls {
-            let certificates = fixtures::certificates();
-            command
-                .args([
-                    "--tlsMode",
-                    "requireTLS",
-                    "--tlsAllowConnectionsWithoutCertificates",
-                ])
-                .arg("--tlsCAFile")
-                .arg(certificates.join("ca.pem"))
-                .arg("--tlsCertificateKeyFile")
-                .arg(certificates.join("server.pem"));
-        }
         command
             .args(arguments)
             .stdin(Stdio::null())
