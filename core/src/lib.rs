@@ -18,6 +18,7 @@ pub mod concern;
 pub mod conn;
 pub mod cursor;
 pub mod dns;
+pub mod engine;
 pub mod error;
 pub mod event;
 pub mod hello;

@@ -1,0 +1,501 @@
+//! Operations: select → lease → exchange → retry, each step as far as it goes at once.
+//!
+//! The sequence is [`Operation`]'s. An operation is out of the table while it advances, and back in
+//! it with exactly one thing to wait for, or over.
+
+use super::{
+    Command, Engine, Executed, OpId, Output, Phase, SessionId, SocketId, TimerTag,
+    tables::{Held, User, pool_gone},
+};
+use crate::{
+    conn::Health,
+    error::{Error, ErrorKind, Result},
+    event::{CommandMonitor, cmap::ConnectionClosedReason},
+    id::{OperationId, ServerId, Ticket},
+    op::{ConnFacts, Failure, Operation, Progress, Selected, Stage, Want},
+    pool::{CancelReason, Checkout, Lease, PoolError},
+    select::{Criteria, Selection, describe_failure, select},
+    session::SessionState,
+    time::Instant,
+};
+
+/// The session of an operation.
+#[derive(Debug)]
+pub(super) enum OpSession {
+    /// None yet: it gets its own with its first connection, where sessions are supported.
+    None,
+    Own(SessionState),
+    Caller(SessionId),
+}
+
+/// What an operation waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wait {
+    /// The start of the engine, which looks its hosts up.
+    Start,
+    /// A server.
+    Server {
+        until: Instant,
+        /// The version of the view for which checks were asked.
+        asked: Option<u64>,
+    },
+    Ticket {
+        server: ServerId,
+        ticket: Ticket,
+    },
+    /// The reply, or for `silent` requests the end of the writing.
+    Exchange {
+        silent: bool,
+    },
+    Pause,
+}
+
+/// Whose operation it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Caller,
+    /// Tells servers of the end of sessions, before the engine closes.
+    EndSessions,
+    /// Best effort; then the session, if any, ends.
+    KillCursor(Option<SessionId>),
+}
+
+#[derive(Debug)]
+pub(super) struct Op {
+    pub(super) id: OpId,
+    pub(super) origin: Origin,
+    pub(super) wait: Wait,
+    pub(super) session: OpSession,
+    pub(super) held: Option<Held>,
+    /// `None` until the engine has started.
+    operation: Option<Operation>,
+    command: Command,
+    counted: Option<ServerId>,
+    monitor: Option<CommandMonitor>,
+}
+
+/// How far an operation has come in one step.
+enum Flow {
+    Continue,
+    Wait(Wait),
+    Done(Result<crate::wire::Reply>),
+}
+
+impl From<Progress> for Flow {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::Continue => Self::Continue,
+            Progress::Done(result) => Self::Done(result),
+        }
+    }
+}
+
+impl Op {
+    pub(super) fn new(id: OpId, command: Command, origin: Origin) -> Self {
+        let session = match command.session {
+            Some(session) => OpSession::Caller(session),
+            None => OpSession::None,
+        };
+        Self {
+            id,
+            origin,
+            wait: Wait::Start,
+            session,
+            held: None,
+            operation: None,
+            command,
+            counted: None,
+            monitor: None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.command.deadline
+    }
+}
+
+impl Engine {
+    /// Begins an operation, now that there is a topology.
+    pub(super) fn begin_op(&mut self, mut op: Op) {
+        let Some(running) = &self.running else {
+            return self.finish(op, Err(Error::internal("the engine has not started")));
+        };
+        self.operation_last += 1;
+        let id = OperationId(self.operation_last);
+        let context = running.settings.operation_context(id, op.command.deadline);
+        let operation = Operation::new(op.command.spec.clone(), context, self.now);
+        op.operation = Some(operation);
+        self.advance(op);
+    }
+
+    /// Goes on with an operation until it waits or is over.
+    pub(super) fn advance(&mut self, mut op: Op) {
+        loop {
+            match self.step(&mut op) {
+                Flow::Continue => {}
+                Flow::Done(result) => return self.finish(op, result),
+                Flow::Wait(wait) => {
+                    op.wait = wait;
+                    self.ops.insert(op.id, op);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, op: &mut Op) -> Flow {
+        let Some(operation) = &op.operation else {
+            return Flow::Done(Err(Error::internal("an operation that was not begun")));
+        };
+        match operation.want() {
+            Want::Server { .. } => self.select(op),
+            Want::Lease(server) => self.check_out(op, server),
+            Want::Exchange(_) => self.exchange(op),
+            Want::Pause { until } => {
+                // Back-pressure: no connection and no load is held while waiting.
+                self.release(op);
+                self.tables.timers.set(TimerTag::Op(op.id), Some(until));
+                Flow::Wait(Wait::Pause)
+            }
+            Want::Nothing => Flow::Done(Err(Error::internal("operation wants nothing"))),
+        }
+    }
+
+    /// Gives back what the last attempt held.
+    fn release(&mut self, op: &mut Op) {
+        self.give_back(op);
+        if let Some(id) = op.counted.take() {
+            if let Some(server) = self.tables.servers.get_mut(&id) {
+                server.operations = server.operations.saturating_sub(1);
+            }
+            self.tables.reap(id);
+        }
+    }
+
+    fn give_back(&mut self, op: &mut Op) {
+        if let Some(held) = op.held.take() {
+            let idle = self.health(held.socket) == Health::Idle;
+            let why = (!idle).then_some(ConnectionClosedReason::Error);
+            self.tables.check_in(held, idle, why, self.now);
+        }
+    }
+
+    pub(super) fn health(&self, socket: SocketId) -> Health {
+        let socket = self.tables.sockets.get(&socket);
+        socket
+            .and_then(|socket| socket.conn.as_ref())
+            .map_or(Health::Perished, |conn| conn.health())
+    }
+
+    /// Finds a server, or waits for the topology to change.
+    fn select(&mut self, op: &mut Op) -> Flow {
+        self.release(op);
+        if self.phase == Phase::Closed {
+            return Flow::Done(Err(Error::new(ErrorKind::Shutdown)));
+        }
+        let (Some(running), Some(view), Some(operation)) =
+            (&self.running, self.tables.view.clone(), &mut op.operation)
+        else {
+            return Flow::Done(Err(Error::internal("a selection without a topology")));
+        };
+        let Want::Server {
+            target,
+            deprioritized,
+        } = operation.want()
+        else {
+            return Flow::Continue;
+        };
+        let mut criteria = Criteria::new(target.clone());
+        criteria.deprioritized.extend_from_slice(deprioritized);
+        let (until, asked) = match op.wait {
+            Wait::Server { until, asked } => (until, asked),
+            _ => {
+                let until = self.now + running.settings.server_selection_timeout;
+                (op.command.deadline.map_or(until, |at| at.min(until)), None)
+            }
+        };
+        // Whatever comes next, a later selection has a time limit of its own.
+        op.wait = Wait::Start;
+        let servers = &self.tables.servers;
+        let load = |id| servers.get(&id).map_or(0, |server| server.operations);
+        match select(&view, &criteria, load, &mut self.rng) {
+            Selection::Server {
+                id,
+                server,
+                server_type,
+                topology_type,
+            } => {
+                self.tables.timers.set(TimerTag::Op(op.id), None);
+                if let Some(target) = self.tables.servers.get_mut(&id) {
+                    target.operations += 1;
+                    op.counted = Some(id);
+                }
+                let selected = Selected {
+                    server: id,
+                    address: server.address.clone(),
+                    server_type,
+                    topology_type,
+                    min_rtt: server.min_round_trip_time,
+                };
+                operation.selected(selected, self.now);
+                Flow::Continue
+            }
+            Selection::Incompatible(error) | Selection::Invalid(error) => {
+                self.failed(op, error, Stage::Selection)
+            }
+            Selection::None if self.now >= until => {
+                let message = describe_failure(&view, &criteria);
+                let error = Error::new(ErrorKind::ServerSelection { message }).with_timeout();
+                self.failed(op, error, Stage::Selection)
+            }
+            Selection::None => {
+                self.tables.timers.set(TimerTag::Op(op.id), Some(until));
+                self.selecting.insert(op.id);
+                if asked != Some(view.version) {
+                    let now = self.now;
+                    self.with_topology(|t| t.request_check(now));
+                }
+                let asked = Some(view.version);
+                Flow::Wait(Wait::Server { until, asked })
+            }
+        }
+    }
+
+    /// There is a new view: all who wait for a server look at it, in the order of their coming.
+    pub(super) fn select_again(&mut self) {
+        for id in std::mem::take(&mut self.selecting) {
+            if let Some(op) = self.ops.remove(&id) {
+                self.advance(op);
+            }
+        }
+    }
+
+    fn failed(&mut self, op: &mut Op, error: Error, stage: Stage) -> Flow {
+        let Some(operation) = &mut op.operation else {
+            return Flow::Done(Err(error));
+        };
+        let session = self.sessions.of(&mut op.session);
+        let failure = Failure { error, stage };
+        let progress = operation.failed(failure, session, self.now, &mut self.rng);
+        progress.into()
+    }
+
+    /// Asks the pool for a connection.
+    fn check_out(&mut self, op: &mut Op, id: ServerId) -> Flow {
+        let now = self.now;
+        loop {
+            let Some(checkout) = self.tables.with_checkout(id, op.id, now) else {
+                let address = op.operation.as_ref().and_then(|o| o.server());
+                let error = address.map_or_else(
+                    || Error::internal("no server was selected"),
+                    |selected| pool_gone(&selected.address),
+                );
+                return self.failed(op, error, Stage::Checkout);
+            };
+            match checkout {
+                Checkout::Ready(lease) => {
+                    if self.health(lease.conn) == Health::Idle {
+                        return self.leased(op, id, lease);
+                    }
+                    // It broke while nobody used it.
+                    let (token, why) = (lease.token, ConnectionClosedReason::Error);
+                    self.tables.forget(lease.conn, false);
+                    self.tables
+                        .with_pool(id, |pool| pool.discard(token, why, now));
+                }
+                Checkout::Refused(error) => return self.refused(op, id, &error),
+                Checkout::Wait(ticket) => {
+                    let limit = self.running.as_ref();
+                    let limit = limit.and_then(|running| running.settings.wait_queue_timeout);
+                    let until = [limit.map(|limit| now + limit), op.command.deadline];
+                    let until = until.into_iter().flatten().min();
+                    self.tables.timers.set(TimerTag::Op(op.id), until);
+                    return Flow::Wait(Wait::Ticket { server: id, ticket });
+                }
+            }
+        }
+    }
+
+    fn refused(&mut self, op: &mut Op, id: ServerId, error: &PoolError) -> Flow {
+        // Pools are closed with the engine; then it is not the pool's fault.
+        if self.phase == Phase::Closed {
+            return Flow::Done(Err(Error::new(ErrorKind::Shutdown)));
+        }
+        let server = self.tables.servers.get(&id);
+        let error = match (server, op.operation.as_ref().and_then(|o| o.server())) {
+            (Some(server), _) => error.into_error(&server.address),
+            (None, Some(selected)) => error.into_error(&selected.address),
+            (None, None) => Error::internal("no server was selected"),
+        };
+        self.failed(op, error, Stage::Checkout)
+    }
+
+    /// A ticket has its result.
+    pub(super) fn settled(
+        &mut self,
+        op: Option<OpId>,
+        server: ServerId,
+        result: std::result::Result<Lease<SocketId>, PoolError>,
+    ) {
+        let Some(mut op) = op.and_then(|id| self.ops.remove(&id)) else {
+            // Nobody waits for it any more.
+            if let Ok(lease) = result {
+                let idle = self.health(lease.conn) == Health::Idle;
+                let held = Held {
+                    server,
+                    token: lease.token,
+                    socket: lease.conn,
+                    exchange: None,
+                };
+                let why = (!idle).then_some(ConnectionClosedReason::Error);
+                self.tables.check_in(held, idle, why, self.now);
+            }
+            return;
+        };
+        self.tables.timers.set(TimerTag::Op(op.id), None);
+        let flow = match result {
+            Ok(lease) => self.leased(&mut op, server, lease),
+            Err(error) => self.refused(&mut op, server, &error),
+        };
+        match flow {
+            Flow::Done(result) => self.finish(op, result),
+            _ => self.advance(op),
+        }
+    }
+
+    /// Has a connection: builds the request of this attempt.
+    fn leased(&mut self, op: &mut Op, server: ServerId, lease: Lease<SocketId>) -> Flow {
+        let now = self.now;
+        op.held = Some(Held {
+            server,
+            token: lease.token,
+            socket: lease.conn,
+            exchange: None,
+        });
+        let Some(socket) = self.tables.sockets.get_mut(&lease.conn) else {
+            return Flow::Done(Err(Error::internal("a lease without a socket")));
+        };
+        socket.user = User::Op(op.id);
+        let hello = socket.conn.as_ref().and_then(|conn| conn.hello());
+        let (Some(hello), Some(operation)) = (hello, &mut op.operation) else {
+            return Flow::Done(Err(Error::internal("a lease without a handshake")));
+        };
+        let facts = ConnFacts::from(hello);
+        if operation.sends_session(&facts) {
+            // Sessions: an implicit session is taken only once a connection is had.
+            if let OpSession::None = op.session {
+                op.session = OpSession::Own(SessionState::implicit());
+            }
+            let view = self.tables.view.as_deref();
+            let terms = self.sessions.terms(view, self.running.as_ref());
+            let entropy = &mut *self.entropy;
+            self.sessions.acquire(&mut op.session, terms, entropy, now);
+        }
+        let session = self.sessions.of(&mut op.session);
+        let time = self.cluster_time.as_ref();
+        match operation.checked_out(&facts, session, time, now) {
+            Ok(()) => Flow::Continue,
+            Err(error) => Flow::Done(Err(error)),
+        }
+    }
+
+    /// Ends an operation: everything it held goes back, and its result leaves.
+    pub(super) fn finish(&mut self, mut op: Op, result: Result<crate::wire::Reply>) {
+        self.release(&mut op);
+        self.let_go(&mut op);
+        let selected = op.operation.as_mut().and_then(Operation::take_server);
+        let result = result.and_then(|reply| {
+            let selected = selected.ok_or_else(|| Error::internal("a reply without a server"))?;
+            Ok(Executed {
+                reply,
+                server: selected.server,
+                address: selected.address,
+            })
+        });
+        if op.origin == Origin::Caller {
+            let op = op.id;
+            self.tables
+                .outputs
+                .push_back(Output::Completed { op, result });
+        }
+    }
+
+    /// Forgets an operation's timer, place and session.
+    fn let_go(&mut self, op: &mut Op) {
+        self.tables.timers.set(TimerTag::Op(op.id), None);
+        self.selecting.remove(&op.id);
+        let view = self.tables.view.as_deref();
+        let terms = self.sessions.terms(view, self.running.as_ref());
+        self.sessions.release(&mut op.session, terms, self.now);
+        if op.origin != Origin::Caller {
+            self.background = self.background.saturating_sub(1);
+        }
+        if let Origin::KillCursor(Some(session)) = op.origin {
+            self.close_session(session);
+        }
+    }
+
+    /// A wait of an operation has taken too long, or its pause is over.
+    pub(super) fn op_timeout(&mut self, id: OpId) {
+        let now = self.now;
+        let Some(op) = self.ops.get(&id) else {
+            return;
+        };
+        match op.wait {
+            Wait::Exchange { .. } => {}
+            // Settles the ticket with its error.
+            Wait::Ticket { server, ticket } => {
+                self.tables.with_pool(server, |pool| {
+                    pool.cancel(ticket, CancelReason::Timeout, now);
+                });
+            }
+            Wait::Server { .. } | Wait::Pause => {
+                let Some(mut op) = self.ops.remove(&id) else {
+                    return;
+                };
+                self.selecting.remove(&id);
+                if let Some(operation) = &mut op.operation {
+                    operation.resumed(now);
+                }
+                self.advance(op);
+            }
+            Wait::Start => {
+                if let Some(op) = self.ops.remove(&id) {
+                    let error = Error::from(std::io::ErrorKind::TimedOut).with_timeout();
+                    self.finish(op, Err(error));
+                }
+            }
+        }
+    }
+
+    /// Ends an operation that nobody waits for any more. No result leaves.
+    pub(super) fn drop_op(&mut self, mut op: Op) {
+        self.cut_off(&mut op);
+        self.release(&mut op);
+        self.let_go(&mut op);
+    }
+
+    /// Leaves the queue, or gives the reply up.
+    pub(super) fn cut_off(&mut self, op: &mut Op) {
+        let now = self.now;
+        match op.wait {
+            Wait::Ticket { server, ticket } => {
+                self.tables.tickets.remove(&(server, ticket));
+                self.tables.with_pool(server, |pool| {
+                    pool.cancel(ticket, CancelReason::Dropped, now);
+                });
+            }
+            Wait::Exchange { .. } => {
+                // Whether the server has used the transaction number is unknown.
+                if let Some(session) = self.sessions.of(&mut op.session) {
+                    session.mark_dirty();
+                }
+                self.abandon(op);
+            }
+            Wait::Start | Wait::Server { .. } | Wait::Pause => {}
+        }
+        op.monitor = None;
+    }
+}
+
+mod exchange;
