@@ -417,8 +417,10 @@ impl fmt::Debug for Engine {
 #[must_use]
 pub fn interleave(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
-    let (mut same, mut other): (VecDeque<IpAddr>, VecDeque<IpAddr>) =
-        addresses.iter().copied().partition(|ip| ip.is_ipv6() == first_is_v6);
+    let (mut same, mut other): (VecDeque<IpAddr>, VecDeque<IpAddr>) = addresses
+        .iter()
+        .copied()
+        .partition(|ip| ip.is_ipv6() == first_is_v6);
     let mut out = Vec::with_capacity(addresses.len());
     while !same.is_empty() || !other.is_empty() {
         out.extend(same.pop_front());

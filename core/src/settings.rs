@@ -287,13 +287,14 @@ fn topology(options: &ClientOptions, load_balanced: bool) -> TopologyConfig {
 }
 
 fn pool(options: &ClientOptions, load_balanced: bool) -> PoolConfig {
-    let mut event_options = PoolEventOptions::default();
-    event_options.max_pool_size = options.max_pool_size;
-    event_options.min_pool_size = options.min_pool_size;
-    event_options.max_idle_time = options.max_idle_time;
-    event_options.max_connecting = options.max_connecting;
-    event_options.wait_queue_timeout = options.wait_queue_timeout;
-    event_options.wait_queue_multiple = options.wait_queue_multiple;
+    let event_options = PoolEventOptions {
+        max_pool_size: options.max_pool_size,
+        min_pool_size: options.min_pool_size,
+        max_idle_time: options.max_idle_time,
+        max_connecting: options.max_connecting,
+        wait_queue_timeout: options.wait_queue_timeout,
+        wait_queue_multiple: options.wait_queue_multiple,
+    };
     PoolConfig {
         address: ServerAddress::default(),
         max_pool_size: options.max_pool_size.unwrap_or(DEFAULT_MAX_POOL_SIZE),
