@@ -56,7 +56,12 @@ impl PeerOutput<'_> {
 
     /// Resets the connection after all bytes sent so far.
     pub fn reset(&mut self) {
-        self.close = Some((io::ErrorKind::ConnectionReset, self.latency));
+        self.reset_after(self.latency);
+    }
+
+    /// Resets the connection after a delay, and after all bytes sent so far.
+    pub fn reset_after(&mut self, delay: Duration) {
+        self.close = Some((io::ErrorKind::ConnectionReset, delay));
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Scripted {
     Silence,
     /// Closes the connection.
     Close,
+    /// Resets the connection after a delay.
+    Reset(Duration),
     /// Sends raw bytes.
     Raw(Vec<u8>),
     /// Answers an exhaust request: all but the last reply say that more come; each has the time
@@ -81,6 +83,7 @@ impl Peer for ScriptPeer {
                 Scripted::Later(reply, delay) => out.send_after(&encode(&reply), delay),
                 Scripted::Silence => {}
                 Scripted::Close => out.close(),
+                Scripted::Reset(delay) => out.reset_after(delay),
                 Scripted::Raw(bytes) => out.send(&bytes),
                 Scripted::Stream(replies) => stream(request_id, &replies, out),
             }
