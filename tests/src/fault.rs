@@ -3,7 +3,7 @@
 //! server, and a name server.
 
 mod listener;
-mod name_server;
+pub(crate) mod name_server;
 mod network;
 mod proxy;
 mod road;

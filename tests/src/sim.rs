@@ -5,13 +5,16 @@ mod replies;
 mod scram;
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bson::{Bson, Document};
 use mongo_client::Client;
-use mongo_client_core::{net::ServerAddress, options::ClientOptions, pool::PoolCounts};
+use mongo_client_core::{
+    dns::ResolverConfig, net::ServerAddress, options::ClientOptions, pool::PoolCounts,
+};
 use mongo_client_driver::{Census, Instant};
 use mongo_client_sim::{Script, Scripted, Sim};
 
@@ -21,6 +24,7 @@ pub use self::{
     replies::{batch_reply, find_reply},
     scram::credential,
 };
+use crate::fault::{Service, name_server};
 
 /// The address of the only server of most tests.
 pub const ADDRESS: &str = "db.test:27017";
@@ -180,6 +184,33 @@ impl Servers {
             .collect();
         options.server_selection_timeout = Some(Duration::from_secs(5));
         change(&mut options);
+        let builder = Client::builder().options(options);
+        let client = builder.runtime(self.sim.runtime()).build();
+        client.expect("a test's options are valid")
+    }
+
+    /// A client of a `mongodb+srv` string, whose name server knows the servers' addresses.
+    #[must_use]
+    pub fn srv_client(&self, host: &str) -> Client {
+        let members = self.state().hosts.clone();
+        let target = |member: &&'static str| {
+            let (host, port) = member.split_once(':').expect("addresses have ports");
+            (host.to_owned(), port.parse().expect("a port is a number"))
+        };
+        let service = Service {
+            name: format!("_mongodb._tcp.{host}"),
+            targets: members.iter().map(target).collect(),
+            text: "replicaSet=rs".to_owned(),
+        };
+        self.sim
+            .answer_datagrams(Duration::from_millis(5), move |question| {
+                name_server::answer(question, &service)
+            });
+        let uri = format!("mongodb+srv://{host}/?tls=false");
+        let parsed = ClientOptions::parse_uri(&uri).expect("a test's string is valid");
+        let mut options = parsed.options;
+        let name_server = SocketAddr::from(([127, 0, 0, 1], 53));
+        options.resolver_config = Some(ResolverConfig::new(vec![name_server]));
         let builder = Client::builder().options(options);
         let client = builder.runtime(self.sim.runtime()).build();
         client.expect("a test's options are valid")

@@ -435,3 +435,154 @@ fn a_verb_that_is_dropped_while_it_is_retried_leaves_nothing_behind() {
     };
     dropped_everywhere(&retried(), scene, 1);
 }
+
+/// Runs `dropped` at every moment until the future ends; how often it was dropped.
+fn everywhere(mut dropped: impl FnMut(Cut) -> bool) -> usize {
+    let mut drops = 0;
+    for first in [Cut::AfterPoll(1), Cut::BeforePoll(1)] {
+        let mut when = first;
+        while !dropped(when) {
+            when = when.next();
+            drops += 1;
+            assert!(drops < POLLS_MAX, "it never ends");
+        }
+    }
+    drops
+}
+
+/// The two commands of one verb; their bytes pass in large pieces.
+#[test]
+fn an_insert_of_two_batches_that_is_dropped_anywhere_leaves_nothing_behind() {
+    let documents: Vec<_> = (0..TWO_BATCHES).map(|n| doc! { "_id": n }).collect();
+    let drops = everywhere(|when| {
+        let env = Env::new(1, COLD);
+        env.servers.sim.set_chunk(ADDRESS, 512 * 1024);
+        let ended = env.servers.sim.clone().block_on(async {
+            let insert = verb(env.things.insert_many(&documents), when, |r| {
+                assert_eq!(r.inserted_ids.len(), documents.len());
+            });
+            let (ended, ()) = join(insert, env.finds(1..4)).await;
+            env.finds(4..7).await;
+            env.servers.sim.sleep(3 * SECOND).await;
+            env.check(COLD);
+            env.find_ok(7).await;
+            ended
+        });
+        assert!(!ended || env.servers.seen("insert").len() == 2);
+        env.end();
+        ended
+    });
+    assert!(drops > 10, "{drops}");
+}
+
+/// Dropped before its end, a shutdown leaves the client open for its other handles.
+#[test]
+fn a_shutdown_that_is_dropped_anywhere_leaves_the_client_usable_or_closed() {
+    for seed in 0..3 {
+        let drops = everywhere(|when| {
+            let env = Env::new(seed, COLD);
+            let ended = env.servers.sim.clone().block_on(async {
+                // There are sessions whose end is told.
+                env.finds(1..4).await;
+                let ended = cut(env.client.clone().shutdown(), when).await.is_some();
+                let found = env.things.find_one(zero()).await;
+                match found {
+                    Ok(found) => assert!(!ended && found == Some(zero())),
+                    Err(error) => {
+                        assert!(
+                            ended && matches!(*error.kind, ErrorKind::Shutdown),
+                            "{error}"
+                        );
+                    }
+                }
+                if !ended {
+                    env.servers.sim.sleep(3 * SECOND).await;
+                    env.check(COLD);
+                }
+                ended
+            });
+            env.end();
+            ended
+        });
+        assert!(drops > 4, "{drops}");
+    }
+}
+
+/// The client of a `mongodb+srv` string looks its hosts up when it starts.
+#[test]
+fn a_start_that_is_dropped_while_it_looks_up_hosts_is_begun_anew() {
+    const HOST: &str = "a.db.test:27017";
+    type Start = for<'a> fn(&'a Client) -> BoxFuture<'a, ()>;
+    let ready: Start = |client| Box::pin(async { client.handle().ready().await.unwrap() });
+    let find: Start = |client| {
+        Box::pin(async {
+            let things = client.database("db").collection::<Document>("c");
+            assert_eq!(things.find_one(zero()).await.unwrap(), Some(zero()));
+        })
+    };
+    for start in [ready, find] {
+        let drops = everywhere(|when| {
+            let servers = Servers::replica_set(1, &[HOST]);
+            let client = servers.srv_client("cluster.db.test");
+            let ended = servers.sim.block_on(async {
+                let ended = cut(start(&client), when).await.is_some();
+                find(&client).await;
+                servers.sim.sleep(3 * SECOND).await;
+                assert_quiet(&client.handle().census());
+                ended
+            });
+            drop(client);
+            servers.pass(5 * SECOND);
+            assert_eq!(servers.sim.tasks_alive(), 0);
+            assert_eq!(servers.sim.open_connections(HOST), 0);
+            ended
+        });
+        assert!(drops > 3, "{drops}");
+    }
+}
+
+/// Many drops at once, of different verbs and at different moments, over one small pool.
+#[test]
+fn verbs_that_are_dropped_together_leave_nothing_behind() {
+    let cases: Vec<_> = retried()
+        .into_iter()
+        .chain(others())
+        .chain(parts())
+        .collect();
+    for seed in 0..10 {
+        for max_pool_size in [1, 2, 5] {
+            let scene = Scene {
+                max_pool_size,
+                ..COLD
+            };
+            let env = Env::new(seed, scene);
+            env.servers.sim.clone().block_on(async {
+                let victims = cases.iter().enumerate().map(|(n, case)| {
+                    let polls = 1 + (n * 7 + seed as usize * 5) % 9;
+                    let when = [Cut::AfterPoll(polls), Cut::BeforePoll(polls)][n % 2];
+                    (case.run)(&env, when)
+                });
+                join(join_all(victims), env.finds(1..8)).await;
+                env.finds(8..10).await;
+                env.servers.sim.sleep(3 * SECOND).await;
+                assert_quiet(&env.client.handle().census());
+                let pool = pool(&env.client);
+                assert_eq!(
+                    pool.available + 1,
+                    env.servers.sim.open_connections(ADDRESS),
+                    "{pool:?}"
+                );
+                assert!(pool.available <= max_pool_size as usize, "{pool:?}");
+                let closed = env.closed.lock().unwrap().clone();
+                assert!(
+                    closed
+                        .iter()
+                        .all(|why| *why == ConnectionClosedReason::Dropped),
+                    "{closed:?}"
+                );
+                env.find_ok(10).await;
+            });
+            env.end();
+        }
+    }
+}

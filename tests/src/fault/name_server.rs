@@ -62,7 +62,7 @@ impl Drop for NameServer {
 }
 
 /// The answer to a message with one question; `None` when it is none.
-fn answer(question: &[u8], service: &Service) -> Option<Vec<u8>> {
+pub(crate) fn answer(question: &[u8], service: &Service) -> Option<Vec<u8>> {
     let (mut name, mut at) = (String::new(), 12);
     while *question.get(at)? != 0 {
         let end = at + 1 + usize::from(question[at]);
