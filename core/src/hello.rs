@@ -115,7 +115,7 @@ pub struct HelloReply {
     pub cluster_time: Option<Document>,
     /// `operationTime`.
     pub operation_time: Option<Timestamp>,
-    /// The whole reply.
+    /// The whole reply, but for what belongs to a login (`speculativeAuthenticate`): this is shown.
     pub raw: Document,
 }
 
@@ -190,7 +190,8 @@ impl HelloReply {
     /// # Errors
     ///
     /// As [`Self::parse`].
-    pub fn from_document(doc: Document) -> Result<Self> {
+    pub fn from_document(mut doc: Document) -> Result<Self> {
+        doc.remove("speculativeAuthenticate");
         let wire = |key| {
             integer(&doc, key)
                 .and_then(|n| i32::try_from(n).ok())

@@ -2,12 +2,15 @@
 
 use std::fmt::Debug;
 
-use bson::rawdoc;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bson::{Binary, Document, doc, rawdoc, spec::BinarySubtype};
 use bytes::Bytes;
 
 use crate::{
-    auth::{AuthCache, Authenticator},
-    error::Result,
+    auth::{AuthCache, AuthStep, Authenticator},
+    error::{CommandError, Error, ErrorKind, Result},
+    event::{is_secret, redacted},
+    hello::HelloReply,
     op::{CommandSpec, DocumentSequence},
     options::{AuthMechanism, ClientOptions, Credential, TlsOptions},
     tls::{TlsConfig, TlsFiles},
@@ -18,15 +21,18 @@ const PASSWORD: &str = "pa55-w0rd";
 
 /// A value must not print the password, as text, as a list of bytes, in hexadecimal or in Base64.
 fn hides(what: &str, value: &dyn Debug) {
-    use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+    hides_bytes(what, value, PASSWORD.as_bytes());
+}
 
-    let bytes = PASSWORD.as_bytes();
+/// A value must not print these bytes.
+fn hides_bytes(what: &str, value: &dyn Debug, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     let list = format!("{bytes:?}");
     let list = list.trim_matches(['[', ']']);
     for printed in [format!("{value:?}"), format!("{value:#?}")] {
         let flat: String = printed.split_whitespace().collect::<Vec<_>>().join(" ");
-        for secret in [PASSWORD, &hex, list, BASE64.encode(bytes).as_str()] {
+        for secret in [&*text, &hex, list, BASE64.encode(bytes).as_str()] {
             assert!(!flat.contains(secret), "{what}: {flat}");
         }
     }
@@ -154,4 +160,109 @@ fn tls_hides_the_password_of_the_key() {
     let clock = std::sync::Arc::new(|| crate::time::UnixMillis(0));
     let error = TlsConfig::build(&options, files, clock).unwrap_err();
     hides("error", &error);
+}
+
+/// The payload of a SASL command.
+fn payload(step: &AuthStep) -> Vec<u8> {
+    let AuthStep::Send { command, .. } = step else {
+        panic!("{step:?} sends nothing");
+    };
+    command.get_binary_generic("payload").unwrap().clone()
+}
+
+fn server_first(client_first: &[u8]) -> bson::RawDocumentBuf {
+    let text = std::str::from_utf8(client_first).unwrap();
+    let (_, nonce) = text.split_once(",r=").unwrap();
+    let text = format!("r={nonce}x,s={},i=4096", BASE64.encode([5; 16]));
+    let payload = Binary {
+        subtype: BinarySubtype::Generic,
+        bytes: text.into_bytes(),
+    };
+    rawdoc! { "conversationId": 1, "done": false, "payload": payload, "ok": 1 }
+}
+
+#[test]
+fn a_conversation_hides_keys_and_proofs_at_each_of_its_steps() {
+    let credential = Credential::builder()
+        .username("user")
+        .password(PASSWORD)
+        .source("admin");
+    for mechanism in [AuthMechanism::ScramSha1, AuthMechanism::ScramSha256] {
+        let mut entropy = |out: &mut [u8]| out.fill(7);
+        let cache = AuthCache::default();
+        let mut machine = Authenticator::new(&credential, mechanism, &cache, &mut entropy).unwrap();
+        let first = payload(&machine.start().unwrap());
+        let step = machine.handle_reply(&server_first(&first)).unwrap();
+        hides("step", &step);
+        let AuthStep::Derive(job) = step else {
+            panic!("no key is derived");
+        };
+        hides("job", &job);
+        let key = job.run();
+        let shown = format!("{key:?}");
+        assert!(!shown.contains(|c: char| c.is_ascii_digit()), "{shown}");
+        let step = machine.handle_derived(key).unwrap();
+        let last = payload(&step);
+        let (_, proof) = std::str::from_utf8(&last)
+            .unwrap()
+            .split_once(",p=")
+            .unwrap();
+        for (what, value) in [("step", &step as &dyn Debug), ("machine", &machine)] {
+            hides(what, value);
+            hides_bytes(what, value, &last);
+            hides_bytes(what, value, &BASE64.decode(proof).unwrap());
+        }
+        // A server that says something wrong is not quoted.
+        let wrong = Binary {
+            subtype: BinarySubtype::Generic,
+            bytes: last.clone(),
+        };
+        let wrong = rawdoc! { "conversationId": 1, "done": true, "payload": wrong, "ok": 1 };
+        let error = machine.handle_reply(&wrong).unwrap_err();
+        hides_bytes("error", &error, &last);
+        hides_bytes("error", &error, proof.as_bytes());
+    }
+}
+
+#[test]
+fn a_hello_hides_its_part_of_a_login() {
+    let hello = doc! { "ok": 1, "speculativeAuthenticate": { "payload": PASSWORD } };
+    hides("hello", &HelloReply::from_document(hello).unwrap());
+}
+
+#[test]
+fn commands_with_secrets_are_known_in_any_case_and_their_errors_are_redacted() {
+    let is = |command: Document| is_secret(&bson::RawDocumentBuf::try_from(&command).unwrap());
+    for name in [
+        "createUser",
+        "UPDATEUSER",
+        "saslstart",
+        "saslContinue",
+        "authenticate",
+    ] {
+        assert!(is(doc! { name: 1 }), "{name}");
+    }
+    for name in ["hello", "isMaster", "ismaster"] {
+        assert!(
+            is(doc! { name: 1, "speculativeAuthenticate": {} }),
+            "{name}"
+        );
+        assert!(!is(doc! { name: 1 }), "{name}");
+    }
+    assert!(!is(doc! {}));
+    assert!(!is(
+        doc! { "find": "createUser", "speculativeAuthenticate": 1 }
+    ));
+
+    let mut command = CommandError::default();
+    command.code = 11;
+    command.message = PASSWORD.to_owned();
+    let error =
+        Error::new(ErrorKind::Command(command)).with_response(rawdoc! { "errmsg": PASSWORD });
+    let shown = redacted(&error, true);
+    hides("error", &shown);
+    assert_eq!(shown.code(), Some(11));
+    assert!(!shown.to_string().contains(PASSWORD));
+    assert!(shown.server_response().is_none());
+    assert_eq!(redacted(&error, false).to_string(), error.to_string());
 }

@@ -6,6 +6,7 @@ pub mod live;
 pub mod logs;
 pub mod pools;
 pub mod rt;
+pub mod secrets;
 pub mod secure;
 pub mod sim;
 pub mod spec;
