@@ -5,6 +5,7 @@
 //! those plus the failed ones, of which nobody knows whether they were done.
 
 use std::{
+    future::IntoFuture,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,10 +20,12 @@ use mongo_client::{
     event::{EventHandler, cmap::CmapEvent},
     options::{ClientOptions, ReadConcern, ReadPreference, WriteConcern},
 };
-use mongo_client_tests::rt::Task;
 use mongo_client_tests::{
     deploy::{self, OwnCluster, Plan},
-    live, rt,
+    fault::{Network, Way},
+    live,
+    rt::{self, Task},
+    sim::assert_quiet,
 };
 
 const TASKS: u64 = 8;
@@ -50,16 +53,25 @@ struct Written {
     inserts: Vec<i64>,
     increments: i64,
     errors: Vec<Error>,
-    /// The longest that an operation took.
+    /// Operations that were dropped when their limit was over.
+    dropped: usize,
+    /// The longest that a round of two operations took.
     pause: Duration,
+    /// The longest that an operation took.
+    longest: Duration,
 }
 
 impl Load {
     fn start(client: &Client) -> Self {
+        Self::with_limit(client, None)
+    }
+
+    /// Operations are dropped when they take longer.
+    fn with_limit(client: &Client, limit: Option<Duration>) -> Self {
         let db = live::database(client);
         let shared = Arc::new(Shared::default());
         let tasks = (0..TASKS)
-            .map(|task| rt::spawn(write(db.clone(), task, Arc::clone(&shared))))
+            .map(|task| rt::spawn(write(db.clone(), task, Arc::clone(&shared), limit)))
             .collect();
         Self { db, shared, tasks }
     }
@@ -119,7 +131,7 @@ impl Load {
             let counter = counters.find_one(doc! { "_id": task });
             let counter = counter.read_concern(majority()).await.unwrap().unwrap();
             let counted = counter.get_i64("n").unwrap();
-            let unknown = i64::try_from(written.errors.len()).unwrap();
+            let unknown = i64::try_from(written.errors.len() + written.dropped).unwrap();
             let possible = written.increments..=written.increments + unknown;
             assert!(
                 possible.contains(&counted),
@@ -136,33 +148,49 @@ fn collections(db: &Database) -> (Collection<Document>, Collection<Document>) {
     (db.collection("documents"), db.collection("counters"))
 }
 
-async fn write(db: Database, task: u64, shared: Arc<Shared>) -> Written {
+async fn write(db: Database, task: u64, shared: Arc<Shared>, limit: Option<Duration>) -> Written {
     let (documents, counters) = collections(&db);
     let task_id = i64::try_from(task).unwrap();
     let mut written = Written::default();
     let mut n = 0_i64;
     while !shared.over.load(Ordering::Relaxed) {
         let start = Instant::now();
-        match documents.insert_one(doc! { "task": task_id, "n": n }).await {
-            Ok(_) => written.inserts.push(n),
-            Err(error) => written.errors.push(error),
+        let insert = documents.insert_one(doc! { "task": task_id, "n": n });
+        if written.count(limit, insert).await {
+            written.inserts.push(n);
         }
         let increment = doc! { "$inc": { "n": 1_i64 } };
-        match counters
-            .update_one(doc! { "_id": task_id }, increment)
-            .upsert(true)
-            .await
-        {
-            Ok(_) => {
-                written.increments += 1;
-                shared.acknowledged[usize::try_from(task).unwrap()].fetch_add(1, Ordering::Relaxed);
-            }
-            Err(error) => written.errors.push(error),
+        let update = counters.update_one(doc! { "_id": task_id }, increment);
+        if written.count(limit, update.upsert(true)).await {
+            written.increments += 1;
+            shared.acknowledged[usize::try_from(task).unwrap()].fetch_add(1, Ordering::Relaxed);
         }
         written.pause = written.pause.max(start.elapsed());
         n += 1;
     }
     written
+}
+
+impl Written {
+    /// Whether the operation was acknowledged.
+    async fn count<T>(
+        &mut self,
+        limit: Option<Duration>,
+        operation: impl IntoFuture<Output = Result<T, Error>>,
+    ) -> bool {
+        let start = Instant::now();
+        let result = match limit {
+            None => Ok(operation.await),
+            Some(limit) => rt::timeout(limit, operation.into_future()).await,
+        };
+        self.longest = self.longest.max(start.elapsed());
+        match result {
+            Err(rt::Elapsed) => self.dropped += 1,
+            Ok(Err(error)) => self.errors.push(error),
+            Ok(Ok(_)) => return true,
+        }
+        false
+    }
 }
 
 fn majority(uri: &str) -> ClientOptions {
@@ -341,4 +369,93 @@ fn destructive_restarted_standalone_is_used_again() {
         };
         assert_eq!(found.unwrap(), Some(doc! { "_id": 1 }));
     });
+}
+
+/// What a primary suffers until another is elected.
+enum Harm<'a> {
+    Frozen,
+    Lost(&'a Network, Way),
+}
+
+/// Every operation ends by its caller's limit, the set elects another primary, and the pools are
+/// whole when the old one is back.
+async fn limited_load_survives(set: &OwnCluster, harm: Harm<'_>) {
+    const LIMIT: Duration = Duration::from_millis(1_500);
+    const POOL_MAX: u32 = 4;
+    let mut options = majority(&set.uri());
+    options.connect_timeout = Some(Duration::from_secs(1));
+    options.max_pool_size = Some(POOL_MAX);
+    let client = live::build(options);
+    let load = Load::with_limit(&client, Some(LIMIT));
+    load.goes_on(20).await;
+
+    let first = set.primary().expect("a started set has a primary");
+    match &harm {
+        Harm::Frozen => set.freeze(first).unwrap(),
+        Harm::Lost(network, way) => network.lose(*way, set.ports()[first]),
+    }
+    load.goes_on(20).await;
+    match &harm {
+        Harm::Frozen => set.thaw(first).unwrap(),
+        Harm::Lost(network, _) => network.heal(),
+    }
+    load.goes_on(20).await;
+
+    let written = load.check().await;
+    let dropped: usize = written.iter().map(|w| w.dropped).sum();
+    assert!(dropped > 0, "nothing was harmed");
+    let longest = written.iter().map(|w| w.longest).max().unwrap();
+    assert!(longest < LIMIT + Duration::from_secs(1), "{longest:?}");
+    let quiet = live::within(Duration::from_secs(10), || async {
+        let census = client.handle().census();
+        census
+            .pools
+            .iter()
+            .all(|(_, n)| n.leased + n.draining + n.opening == 0)
+            && census.chores == 0
+            && census.operations == 0
+    });
+    quiet.await;
+    let census = client.handle().census();
+    assert_quiet(&census);
+    assert_eq!(census.pools.len(), 3, "{census:?}");
+    for (address, counts) in &census.pools {
+        assert!(counts.total() <= POOL_MAX as usize, "{address}: {counts:?}");
+    }
+}
+
+#[test]
+fn destructive_operations_with_a_limit_survive_a_frozen_primary() {
+    rt::block_on(async {
+        let Some(set) = deploy::own_cluster("freeze", Plan::replica_set(3)) else {
+            return;
+        };
+        limited_load_survives(&set, Harm::Frozen).await;
+    });
+}
+
+fn in_a_network(name: &str, way: Way) {
+    if deploy::skips_live() {
+        return;
+    }
+    Network::run(name, |network| {
+        let set = OwnCluster::start("partition", Plan::replica_set(3)).unwrap();
+        rt::block_on(limited_load_survives(&set, Harm::Lost(&network, way)));
+    });
+}
+
+#[test]
+fn destructive_operations_with_a_limit_survive_a_primary_that_hears_nobody() {
+    in_a_network(
+        "destructive_operations_with_a_limit_survive_a_primary_that_hears_nobody",
+        Way::ToServer,
+    );
+}
+
+#[test]
+fn destructive_operations_with_a_limit_survive_a_primary_that_nobody_hears() {
+    in_a_network(
+        "destructive_operations_with_a_limit_survive_a_primary_that_nobody_hears",
+        Way::ToClient,
+    );
 }
