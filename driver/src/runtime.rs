@@ -47,7 +47,8 @@ pub trait Timer: Send {
     fn reset(&mut self, deadline: Instant);
 
     /// Ready once the deadline has passed; otherwise the waker is kept, and that of an earlier poll
-    /// is forgotten. Pending for ever without a deadline.
+    /// is forgotten. Pending for ever without a deadline. What follows Ready is open until the next
+    /// reset.
     ///
     /// Ready may be early when the runtime is gone: look at the clock.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
@@ -58,7 +59,8 @@ pub trait Datagram: Send {
     /// Sends one datagram.
     fn poll_send(&mut self, cx: &mut Context<'_>, datagram: &[u8]) -> Poll<io::Result<()>>;
 
-    /// Receives one datagram.
+    /// Receives one datagram. That the peer is not there may be an error, or silence: whoever waits
+    /// sets a limit.
     fn poll_receive(&mut self, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>>;
 }
 

@@ -5,6 +5,8 @@
 //! works in any executor and needs none; what differs between the adapters is where tasks run.
 //! [`runtime_methods!`] writes the methods of the driver's `Runtime` that they have in common.
 
+mod stream;
+
 use std::{
     future::Future,
     io,
@@ -23,6 +25,8 @@ use mongo_client_driver::{
         KEEP_ALIVE_INTERVAL, KEEP_ALIVE_RETRIES, Timer, adapter,
     },
 };
+
+use crate::stream::ReactorStream;
 
 #[doc(hidden)]
 pub use mongo_client_driver as driver;
@@ -152,12 +156,12 @@ pub fn connect(
                     let options = options.with_retries(KEEP_ALIVE_RETRIES);
                     socket.set_tcp_keepalive(&options)?;
                 }
-                Ok(Box::new(stream) as BoxStream)
+                Ok(Box::new(ReactorStream(stream)) as BoxStream)
             }
             #[cfg(unix)]
             DialTarget::Unix(path) => {
                 let stream = Async::<std::os::unix::net::UnixStream>::connect(path).await?;
-                Ok(Box::new(stream) as BoxStream)
+                Ok(Box::new(ReactorStream(stream)) as BoxStream)
             }
             other => Err(adapter::unsupported(runtime, &other)),
         }

@@ -1,5 +1,6 @@
 //! Specification, live and simulated tests of mongo-client, and what they share.
 
+pub mod conformance;
 pub mod deploy;
 pub mod fault;
 pub mod live;
