@@ -5,6 +5,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     sync::{Arc, atomic::Ordering},
     task::Poll,
 };
@@ -173,19 +174,26 @@ async fn run(
     }
 }
 
-/// Marks the session dirty when the future is dropped while its request is under way: whether the
-/// server has used the transaction number is unknown then.
+/// A request under way. When the future is dropped meanwhile, the session is marked dirty (whether
+/// the server has used the transaction number is unknown then), and listeners hear of a failure.
 struct Flight<'f, 'a> {
+    shared: &'f Shared,
     held: &'f mut Held<'a>,
+    monitor: Option<CommandMonitor>,
     landed: bool,
 }
 
 impl Drop for Flight<'_, '_> {
     fn drop(&mut self) {
-        if !self.landed
-            && let Some(session) = self.held.state()
-        {
+        if self.landed {
+            return;
+        }
+        if let Some(session) = self.held.state() {
             session.mark_dirty();
+        }
+        if let Some(monitor) = self.monitor.take() {
+            let error = io::Error::new(io::ErrorKind::Interrupted, "the operation was dropped");
+            monitor.failed(self.shared, &Error::io(error), self.shared.runtime.now());
         }
     }
 }
@@ -384,10 +392,12 @@ impl Run<'_> {
         };
         lease.set_running(Some(exchange));
         let mut flight = Flight {
+            shared,
             held,
+            monitor: None,
             landed: false,
         };
-        let monitor = shared
+        flight.monitor = shared
             .outbox
             .wants_commands()
             .then(|| CommandMonitor::started(shared, &self.operation, request, lease, exchange));
@@ -401,6 +411,7 @@ impl Run<'_> {
                 .map(|(reply, _)| Some(reply))
         };
         flight.landed = true;
+        let monitor = flight.monitor.take();
         let held = &mut *flight.held;
         lease.set_running(None);
         let now = shared.runtime.now();

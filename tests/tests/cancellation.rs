@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     future::{Future, poll_fn},
     pin::Pin,
+    sync::{Arc, Mutex},
     task::Poll,
     time::Duration,
 };
@@ -13,7 +14,11 @@ use futures_util::{
     StreamExt,
     future::{join, join_all, join4},
 };
-use mongo_client::{Client, Collection, error::Result};
+use mongo_client::{
+    Client, Collection,
+    error::Result,
+    event::{EventHandler, command::CommandEvent},
+};
 use mongo_client_driver::Census;
 use mongo_client_sim::{Behaviour, Scripted};
 use mongo_client_tests::sim::{
@@ -237,7 +242,7 @@ fn dropped_with_the_reply_pending_drains_it_and_reuses_the_connection() {
         );
         // The topology hears nothing of a cancellation.
         let after = client.topology_description().await.unwrap();
-        assert!(std::sync::Arc::ptr_eq(&before, &after));
+        assert!(Arc::ptr_eq(&before, &after));
     });
     let seen = servers.seen("find");
     assert_eq!(
@@ -520,6 +525,34 @@ fn a_find_dropped_at_any_poll_leaves_nothing_behind() {
 #[test]
 fn an_insert_dropped_at_any_poll_leaves_nothing_behind() {
     dropped_at_every_poll(Verb::Insert);
+}
+
+/// Every command that was told of as started is told of as ended.
+#[test]
+fn a_dropped_command_is_told_of_as_failed() {
+    let servers = Servers::standalone(16);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let client = servers.client(|o| {
+        o.command_event_handler = Some(EventHandler::callback(move |event| {
+            sink.lock().unwrap().push(event);
+        }));
+    });
+    let things = things(&client);
+    delay(&servers, 2, 500 * MS);
+    servers.sim.block_on(async {
+        find_ok(&things, 1).await;
+        told.lock().unwrap().clear();
+        let dropped = drop_after(&servers.sim, find(&things, 2), 30 * MS);
+        assert!(dropped.await.is_none());
+    });
+    let told = told.lock().unwrap();
+    let [CommandEvent::Started(started), CommandEvent::Failed(failed)] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(started.request_id, failed.request_id);
+    assert_eq!(failed.duration, 30 * MS);
+    assert!(failed.failure.to_string().contains("dropped"), "{failed:?}");
 }
 
 /// The loop that reads ends its turn with the reply in hand: the future did not get to see it.
