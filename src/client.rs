@@ -15,7 +15,7 @@ use mongo_client_core::{
     read_preference::SelectionCriteria,
     topology::TopologyDescription,
 };
-use mongo_client_driver::{Ambient, Handle, runtime::Runtime};
+use mongo_client_driver::{Ambient, Handle, RuntimeSource, runtime::Runtime};
 
 use crate::{default_runtime, session::ClientSession};
 
@@ -184,7 +184,8 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Runs the client on this runtime, wherever its operations are called.
+    /// Runs the client on this runtime, wherever its operations are called. After it has been shut
+    /// down, the client goes on in its [successor](Runtime::successor).
     #[must_use]
     pub fn runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
         self.runtime = Some(runtime);
@@ -207,7 +208,7 @@ impl ClientBuilder {
             )?,
             Some(runtime) => {
                 let ambient = Ambient::of(&runtime);
-                let source = Arc::new(move || Some(Arc::clone(&runtime)));
+                let source = RuntimeSource::given(runtime);
                 Handle::new(self.options, source, ambient)?
             }
         };

@@ -13,7 +13,7 @@ use mongo_client_driver::{
 
 /// Looks for a runtime in the calling context.
 pub(crate) fn source() -> RuntimeSource {
-    Arc::new(find)
+    RuntimeSource::find(find)
 }
 
 fn find() -> Option<Arc<dyn Runtime>> {

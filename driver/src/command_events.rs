@@ -36,7 +36,7 @@ impl CommandMonitor {
             exchange,
         };
         let outbox = &shared.outbox;
-        let monitor = event::CommandMonitor::new(operation, request, site, shared.runtime.now());
+        let monitor = event::CommandMonitor::new(operation, request, site, shared.clock.now());
         let logged = outbox.log.wants_commands();
         if logged {
             outbox.log.command_started(monitor.facts(), request);

@@ -34,7 +34,7 @@ use crate::{
     shared::Shared,
     trace,
     view_cell::Snapshot,
-    wait::sleep_until,
+    wait::Deadline,
 };
 
 /// Which session an execution uses.
@@ -106,6 +106,7 @@ pub(crate) async fn execute(
     deadline: Option<Instant>,
 ) -> Result<Executed> {
     shared.check_open()?;
+    shared.ensure_alive()?;
     let id = shared.next_operation();
     let span = trace::OperationSpan::new(&spec, id);
     span.around(run(shared, spec, session, deadline, id)).await
@@ -137,7 +138,7 @@ async fn run(
     };
     let mut run = Run {
         shared,
-        operation: Operation::new(spec, context, shared.runtime.now()),
+        operation: Operation::new(spec, context, shared.clock.now()),
         server: None,
         lease: None,
         waited: trace::Waited::default(),
@@ -154,9 +155,10 @@ async fn run(
                 // Back-pressure: no connection and no load is held while waiting.
                 run.lease = None;
                 run.server = None;
-                trace::pause(&run.operation, until, shared.runtime.now());
-                sleep_until(&*shared.runtime, until).await;
-                run.operation.resumed(shared.runtime.now());
+                trace::pause(&run.operation, until, shared.clock.now());
+                shared.ensure_alive()?;
+                Deadline::new(shared, until).sleep().await;
+                run.operation.resumed(shared.clock.now());
                 Progress::Continue
             }
             Want::Nothing => Progress::Done(Err(Error::internal("operation wants nothing"))),
@@ -193,7 +195,7 @@ impl Drop for Flight<'_, '_> {
         }
         if let Some(monitor) = self.monitor.take() {
             let error = io::Error::new(io::ErrorKind::Interrupted, "the operation was dropped");
-            monitor.failed(self.shared, &Error::io(error), self.shared.runtime.now());
+            monitor.failed(self.shared, &Error::io(error), self.shared.clock.now());
         }
     }
 }
@@ -212,7 +214,7 @@ impl Run<'_> {
         self.lease = None;
         self.server = None;
         let shared = self.shared;
-        let now = shared.runtime.now();
+        let now = shared.clock.now();
         let Want::Server {
             target,
             deprioritized,
@@ -229,7 +231,7 @@ impl Run<'_> {
         let mut log = trace::Selecting::start(shared, &self.operation, &criteria, &mut self.waited);
         let mut waiter = shared.views.waiter();
         let mut asked: Option<Arc<Snapshot>> = None;
-        let mut timer: Option<Box<dyn crate::runtime::Timer>> = None;
+        let mut timer = Deadline::new(shared, deadline);
         let found = poll_fn(|cx| {
             loop {
                 if let Err(error) = shared.check_open() {
@@ -271,25 +273,25 @@ impl Run<'_> {
                     shared.request_check();
                     asked = Some(Arc::clone(&snapshot));
                 }
-                let armed = timer.get_or_insert_with(|| {
-                    let mut timer = shared.runtime.timer();
-                    timer.reset(deadline);
-                    timer
-                });
-                if armed.poll(cx).is_ready() {
+                if timer.poll(cx).is_ready() {
                     let message = describe_failure(&snapshot.view, &criteria);
                     let error = Error::new(ErrorKind::ServerSelection { message }).with_timeout();
                     return Poll::Ready(Err(error));
                 }
-                if waiter.park(&snapshot, cx) {
-                    return Poll::Pending;
+                if !waiter.park(&snapshot, cx) {
+                    continue;
                 }
+                // Only then, so that a death is either seen here or wakes the waiter.
+                return match shared.ensure_alive() {
+                    Ok(()) => Poll::Pending,
+                    Err(error) => Poll::Ready(Err(error)),
+                };
             }
         })
         .await;
         drop(waiter);
         log.ended(found.as_ref().map(|(server, ..)| server));
-        let now = shared.runtime.now();
+        let now = shared.clock.now();
         match found {
             Ok((server, server_type, topology_type, min_rtt)) => {
                 let selected = Selected {
@@ -326,15 +328,14 @@ impl Run<'_> {
         let Some(server) = self.server.as_ref().map(|count| Arc::clone(&count.0)) else {
             return Progress::Done(Err(Error::internal("no server was selected")));
         };
-        let now = shared.runtime.now();
+        let now = shared.clock.now();
         let mut deadline = self.operation.deadline();
         if let Some(limit) = shared.settings.wait_queue_timeout {
             let limit = now + limit;
             deadline = Some(deadline.map_or(limit, |at| at.min(limit)));
         }
-        let runtime = Arc::clone(&shared.runtime);
-        let checkout = CheckoutFuture::new(Arc::clone(&server), runtime, deadline).await;
-        let now = shared.runtime.now();
+        let checkout = CheckoutFuture::new(shared, Arc::clone(&server), deadline).await;
+        let now = shared.clock.now();
         let mut lease = match checkout {
             Ok(lease) => lease,
             Err(error) => {
@@ -386,7 +387,7 @@ impl Run<'_> {
             Err(error) => {
                 // On a retry the error of the earlier attempt may say more.
                 self.lease = None;
-                let now = shared.runtime.now();
+                let now = shared.clock.now();
                 return self.failed(error, Stage::Exchange { sent: false }, held, now);
             }
         };
@@ -414,14 +415,16 @@ impl Run<'_> {
         let monitor = flight.monitor.take();
         let held = &mut *flight.held;
         lease.set_running(None);
-        let now = shared.runtime.now();
+        let now = shared.clock.now();
         match result {
             Ok(reply) => self.replied(reply, monitor, held, now),
             Err(error) => {
                 let (generation, service_id) = (lease.generation(), lease.service_id());
+                // A connection whose runtime has died says nothing about its server.
+                let tells = !lease.is_orphaned();
                 self.lease = None;
-                let app_error = route::app_error(&error, generation, service_id);
-                self.broken(error.error, &app_error, monitor, held, now)
+                let app_error = tells.then(|| route::app_error(&error, generation, service_id));
+                self.broken(error.error, app_error, monitor, held, now)
             }
         }
     }
@@ -467,14 +470,14 @@ impl Run<'_> {
     fn broken(
         &mut self,
         error: Error,
-        app_error: &AppError,
+        app_error: Option<AppError>,
         monitor: Option<CommandMonitor>,
         held: &mut Held<'_>,
         now: Instant,
     ) -> Progress {
         let shared = self.shared;
-        if let Some(server) = &self.server {
-            shared.handle_app_error(server.0.id, app_error);
+        if let (Some(server), Some(app_error)) = (&self.server, app_error) {
+            shared.handle_app_error(server.0.id, &app_error);
         }
         if let Some(monitor) = monitor {
             monitor.failed(shared, &error, now);

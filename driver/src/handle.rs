@@ -22,6 +22,7 @@ use mongo_client_core::{
 
 use crate::{
     exec::{self, Executed, SessionArg},
+    incarnation::RuntimeSource,
     runtime::Runtime,
     session::{ImplicitSession, Session},
     settings::{self, Settings, WallClock},
@@ -30,9 +31,6 @@ use crate::{
 
 /// How long shutting down may spend on telling the servers which sessions have ended.
 const END_SESSIONS_LIMIT: Duration = Duration::from_secs(2);
-
-/// Finds the runtime of the calling context; `None` outside every runtime.
-pub type RuntimeSource = Arc<dyn Fn() -> Option<Arc<dyn Runtime>> + Send + Sync>;
 
 /// Fills a buffer with cryptographically secure random bytes.
 pub type RandomSource = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -122,7 +120,7 @@ impl Handle {
         };
         if connect
             && let Some(settings) = &this.inner.settings
-            && let Some(runtime) = (this.inner.source)()
+            && let Some(runtime) = this.inner.source.first()
         {
             this.start(runtime, Arc::clone(&this.inner.options), settings.clone());
         }
@@ -144,7 +142,7 @@ impl Handle {
         static IDS: AtomicU64 = AtomicU64::new(1);
         self.inner.shared.get_or_init(|| {
             let id = TopologyId(IDS.fetch_add(1, Ordering::Relaxed));
-            Shared::start(runtime, options, settings, id)
+            Shared::start(runtime, self.inner.source.clone(), options, settings, id)
         })
     }
 
@@ -170,7 +168,7 @@ impl Handle {
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Shutdown));
         }
-        let runtime = (self.inner.source)().ok_or_else(|| {
+        let runtime = self.inner.source.first().ok_or_else(|| {
             Error::invalid_argument(
                 "no async runtime: call from inside one that a feature of this crate supports, or \
                  give the client one through its builder",
@@ -224,7 +222,7 @@ impl Handle {
         let task = Box::pin(async move {
             let _open = handle;
             let mut session = session;
-            let deadline = Some(shared.runtime.now() + END_SESSIONS_LIMIT);
+            let deadline = Some(shared.clock.now() + END_SESSIONS_LIMIT);
             // Best effort: the server times the cursor out by itself.
             let _ = exec::execute(&shared, spec, SessionArg::Keep(&mut session), deadline).await;
         });
@@ -294,16 +292,23 @@ impl Drop for Inner {
         };
         let sessions = shared.sessions.with("any", |pool| !pool.is_empty());
         if sessions {
-            let task = Arc::clone(shared);
-            let spawned = shared.runtime.spawn(Box::pin(async move {
-                end_sessions(&task).await;
-                task.close();
-            }));
-            if spawned.is_ok() {
-                return;
-            }
+            let closing = Closing(Arc::clone(shared));
+            // A runtime that is gone drops the task, which closes as well.
+            let _ = shared.life().spawn(shared.weak(), async move {
+                end_sessions(&closing.0).await;
+            });
+        } else {
+            shared.close();
         }
-        shared.close();
+    }
+}
+
+/// Closes a client whose last handle is gone, also when the runtime drops the task that does it.
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -313,7 +318,7 @@ async fn end_sessions(shared: &Arc<Shared>) {
         "end",
         mongo_client_core::session::ServerSessionPool::drain_ids,
     );
-    let deadline: Instant = shared.runtime.now() + END_SESSIONS_LIMIT;
+    let deadline: Instant = shared.clock.now() + END_SESSIONS_LIMIT;
     for batch in ids {
         let spec = end_sessions_command(&batch);
         let sent = exec::execute(shared, spec, SessionArg::Implicit, Some(deadline)).await;

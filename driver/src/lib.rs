@@ -11,6 +11,7 @@ pub mod environment;
 mod exec;
 mod guarded;
 mod handle;
+mod incarnation;
 mod lease;
 mod link;
 mod outbox;
@@ -45,7 +46,8 @@ pub use mongo_client_core::time::{Instant, UnixMillis};
 pub use self::shared::Census;
 pub use self::{
     exec::{Executed, SessionArg},
-    handle::{Ambient, Handle, RandomSource, RuntimeSource},
+    handle::{Ambient, Handle, RandomSource},
+    incarnation::RuntimeSource,
     session::{ImplicitSession, Session},
     settings::WallClock,
 };

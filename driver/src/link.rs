@@ -28,7 +28,8 @@ use mongo_client_core::{
 
 use crate::{
     dial::{DialError, dial},
-    runtime::{BoxStream, Runtime, Timer},
+    incarnation::Incarnation,
+    runtime::{BoxStream, Timer},
     signal::Signal,
 };
 
@@ -46,7 +47,7 @@ pub(crate) struct Link {
     timer: Option<Box<dyn Timer>>,
     armed: Option<Instant>,
     signal: Arc<Signal>,
-    runtime: Arc<dyn Runtime>,
+    life: Arc<Incarnation>,
     closed: Option<ConnError>,
 }
 
@@ -71,13 +72,14 @@ impl Link {
     ///
     /// Dropping the future closes the socket.
     pub(crate) async fn open(
-        runtime: &Arc<dyn Runtime>,
+        life: &Arc<Incarnation>,
         config: &Arc<ConnectionConfig>,
         keep_alive: bool,
         id: ConnId,
         purpose: Purpose,
         signal: Arc<Signal>,
     ) -> std::result::Result<Opened, ConnError> {
+        let runtime = life.runtime();
         let deadline = config.connect_timeout.map(|t| runtime.now() + t);
         let stream = dial(&**runtime, &config.address, keep_alive, deadline)
             .await
@@ -90,7 +92,7 @@ impl Link {
             timer: None,
             armed: None,
             signal,
-            runtime: Arc::clone(runtime),
+            life: Arc::clone(life),
             closed: None,
         });
         loop {
@@ -118,6 +120,11 @@ impl Link {
         }
     }
 
+    /// The incarnation of the runtime that the stream and the timer belong to.
+    pub(crate) fn life(&self) -> &Incarnation {
+        &self.life
+    }
+
     pub(crate) fn health(&self) -> Health {
         self.conn.health()
     }
@@ -142,7 +149,7 @@ impl Link {
         deadline: Option<Instant>,
     ) -> Result<ExchangeId> {
         self.conn
-            .begin(request, deadline, self.runtime.now())
+            .begin(request, deadline, self.life.runtime().now())
             .map_err(|error| match error {
                 // The connection failed, not the command.
                 BeginError::Tls(error) => error,
@@ -152,12 +159,12 @@ impl Link {
 
     /// Sets the deadline of the reply that is awaited.
     pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.conn.set_deadline(deadline, self.runtime.now());
+        self.conn.set_deadline(deadline, self.life.runtime().now());
     }
 
     /// Gives up on a running exchange.
     pub(crate) fn abandon(&mut self, exchange: ExchangeId) -> Abandoned {
-        self.conn.abandon(exchange, self.runtime.now())
+        self.conn.abandon(exchange, self.life.runtime().now())
     }
 
     /// Polls until the next reply: the first of an exchange, or the next of a stream.
@@ -231,7 +238,7 @@ impl Link {
             }
             if self.signal.is_raised(INTERRUPT) {
                 self.conn
-                    .handle_fault(IoFault::Interrupted, self.runtime.now());
+                    .handle_fault(IoFault::Interrupted, self.life.runtime().now());
                 continue;
             }
             if self.write(cx) {
@@ -266,7 +273,7 @@ impl Link {
             let slices = slices.map(IoSlice::new);
             Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])
         };
-        let now = self.runtime.now();
+        let now = self.life.runtime().now();
         match written {
             Poll::Ready(Ok(0)) => self.conn.handle_fault(IoFault::Reset, now),
             Poll::Ready(Ok(n)) => self.conn.handle_written(n, now),
@@ -280,9 +287,10 @@ impl Link {
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         let read = Pin::new(&mut self.stream).poll_read(cx, self.conn.read_space());
         match read {
-            Poll::Ready(Ok(n)) => self.conn.handle_read(n, self.runtime.now()),
+            Poll::Ready(Ok(n)) => self.conn.handle_read(n, self.life.runtime().now()),
             Poll::Ready(Err(error)) => {
-                self.conn.handle_fault(fault(&error), self.runtime.now());
+                self.conn
+                    .handle_fault(fault(&error), self.life.runtime().now());
             }
             Poll::Pending => return false,
         }
@@ -294,7 +302,9 @@ impl Link {
         let Some((deadline, _)) = self.conn.poll_timeout() else {
             return false;
         };
-        let timer = self.timer.get_or_insert_with(|| self.runtime.timer());
+        let timer = self
+            .timer
+            .get_or_insert_with(|| self.life.runtime().timer());
         if self.armed != Some(deadline) {
             timer.reset(deadline);
             self.armed = Some(deadline);
@@ -303,7 +313,13 @@ impl Link {
             return false;
         }
         self.armed = None;
-        self.conn.handle_timeout(self.runtime.now());
+        let now = self.life.runtime().now();
+        if now < deadline && self.life.is_dead() {
+            // The timer has died with its runtime, and the link's other deadlines with it.
+            self.conn.handle_fault(IoFault::Interrupted, now);
+        } else {
+            self.conn.handle_timeout(now);
+        }
         true
     }
 }

@@ -13,6 +13,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -125,6 +126,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// begins meanwhile, or later, drops the task without a word: a task that must not vanish
     /// carries a guard that is dropped with it.
     fn spawn(&self, task: BoxFuture<'static, ()>) -> Result<(), RuntimeGone>;
+
+    /// The runtime in which a client that was given this one goes on after its shutdown. Asked for
+    /// in the context of an operation; `None`, the default: such operations fail.
+    fn successor(&self) -> Option<Arc<dyn Runtime>> {
+        None
+    }
 
     /// Runs a computation off the reactor; ready when it has run. A job that panicked, or was
     /// dropped because the runtime is gone, counts as run.

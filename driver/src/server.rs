@@ -83,6 +83,8 @@ impl Drop for Errand {
 #[derive(Default)]
 struct Chores {
     queue: VecDeque<Chore>,
+    /// The incarnation whose task takes them.
+    life: u64,
     /// Nobody takes chores any more.
     ended: bool,
 }
@@ -98,7 +100,7 @@ impl Chores {
 /// connection: its runtime may be gone.
 pub(crate) struct Draining {
     server: Arc<Server>,
-    runtime: Arc<dyn Runtime>,
+    clock: Arc<dyn Runtime>,
     token: LeaseToken,
     link: Option<Box<Link>>,
 }
@@ -106,13 +108,13 @@ pub(crate) struct Draining {
 impl Draining {
     pub(crate) fn new(
         server: Arc<Server>,
-        runtime: Arc<dyn Runtime>,
+        clock: Arc<dyn Runtime>,
         token: LeaseToken,
         link: Box<Link>,
     ) -> Self {
         Self {
             server,
-            runtime,
+            clock,
             token,
             link: Some(link),
         }
@@ -133,7 +135,7 @@ impl Drop for Draining {
         let Some(link) = self.link.take() else {
             return;
         };
-        let (token, now) = (self.token, self.runtime.now());
+        let (token, now) = (self.token, self.clock.now());
         let idle = link.health() == Health::Idle;
         let why = (!idle).then_some(ConnectionClosedReason::Dropped);
         self.server.with_pool("drained", |cell| {
@@ -232,6 +234,11 @@ impl Server {
             shared: Arc::downgrade(shared),
             outbox: Arc::clone(&shared.outbox),
         }
+    }
+
+    /// Whether the client's runtime has died and no other has taken its tasks yet.
+    fn is_lost(&self) -> bool {
+        self.shared.upgrade().is_some_and(|shared| shared.is_lost())
     }
 
     /// The load that selection compares.
@@ -337,14 +344,25 @@ impl Server {
         }
     }
 
+    /// A background task of this incarnation begins to take chores.
+    pub(crate) fn begin_chores(&self, life: u64) {
+        self.chores.with("begin", |chores| {
+            chores.life = life;
+            chores.ended = false;
+        });
+    }
+
     /// Takes the next chore.
     pub(crate) fn pop_chore(&self) -> Option<Chore> {
         self.chores.with("pop", |chores| chores.queue.pop_front())
     }
 
     /// The background task is no more: drops what is queued and refuses the rest.
-    pub(crate) fn end_chores(&self) {
+    pub(crate) fn end_chores(&self, life: u64) {
         let left = self.chores.with("end", |chores| {
+            if chores.life != life {
+                return VecDeque::new();
+            }
             chores.ended = true;
             std::mem::take(&mut chores.queue)
         });
@@ -362,22 +380,52 @@ impl Server {
         }
         let guard = Spawning(&self.opens);
         while let Some((id, generation, signal)) = self.opens.with("next", |all| {
-            let next = all.queue.pop_front();
+            // Without a runtime they wait for the next life.
+            let next = if self.is_lost() {
+                None
+            } else {
+                all.queue.pop_front()
+            };
             all.spawning = next.is_some();
             next
         }) {
             if let Some(shared) = self.shared.upgrade() {
-                let task = tasks::open(Arc::clone(self), &shared, id, generation, signal);
-                // A task that is refused is dropped, and reports that itself.
-                let _ = shared.runtime.spawn(Box::pin(task));
+                tasks::spawn_open(&shared, self, id, generation, signal);
             }
         }
         std::mem::forget(guard);
     }
 
+    /// The runtime died while a connection was being opened: the next one opens it.
+    pub(crate) fn postpone_open(&self, id: ConnId, generation: Generation, signal: Arc<Signal>) {
+        self.opens.with("postpone", |all| {
+            all.queue.push_back((id, generation, signal));
+        });
+    }
+
+    /// A new life has begun: opens what was left.
+    pub(crate) fn reopen(self: &Arc<Self>) {
+        self.spawn_opens(Vec::new());
+    }
+
+    /// Wakes everybody who waits for a connection.
+    pub(crate) fn wake_waits(&self) {
+        let wakers: Vec<Waker> = self.pool.with("wake", |cell| {
+            let waiting = cell.waits.values_mut().filter_map(|slot| match slot {
+                WaitSlot::Waiting(waker) => waker.take(),
+                WaitSlot::Settled(_) => None,
+            });
+            waiting.collect()
+        });
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
     /// Returns a lease whose operation has ended.
     pub(crate) fn checkin(self: &Arc<Self>, token: LeaseToken, link: Box<Link>, now: Instant) {
         let (reusable, why) = match link.health() {
+            Health::Idle if link.life().is_dead() => (false, Some(ConnectionClosedReason::Stale)),
             Health::Idle => (true, None),
             _ => (false, Some(ConnectionClosedReason::Error)),
         };

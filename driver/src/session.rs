@@ -122,9 +122,9 @@ fn acquire(shared: &Arc<Shared>, state: &mut SessionState) {
         return;
     }
     let timeout = shared.views.load().view.description.logical_session_timeout;
-    let now = shared.runtime.now();
+    let now = shared.clock.now();
     let lb = shared.settings.topology.load_balanced;
-    let mut entropy = |out: &mut [u8]| shared.runtime.entropy(out);
+    let mut entropy = |out: &mut [u8]| shared.clock.entropy(out);
     let session = shared.sessions.with("acquire", |pool| {
         pool.acquire(timeout, lb, &mut entropy, now)
     });
@@ -137,7 +137,7 @@ fn release(shared: &Arc<Shared>, state: &mut SessionState) {
     };
     let timeout = shared.views.load().view.description.logical_session_timeout;
     let lb = shared.settings.topology.load_balanced;
-    let now = shared.runtime.now();
+    let now = shared.clock.now();
     shared
         .sessions
         .with("release", |pool| pool.release(session, timeout, lb, now));

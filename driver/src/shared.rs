@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
@@ -30,8 +30,9 @@ use mongo_client_core::{
 use crate::{
     cluster_time::ClusterTimeCell,
     guarded::Guarded,
+    incarnation::{Incarnation, RuntimeSource},
     outbox::{AnyEvent, Outbox},
-    runtime::Runtime,
+    runtime::{Runtime, Timer},
     server::{CANCEL, CHECK, Effects, STOP, Server},
     settings::Settings,
     signal::Signal,
@@ -41,7 +42,13 @@ use crate::{
 
 /// A started client.
 pub(crate) struct Shared {
-    pub(crate) runtime: Arc<dyn Runtime>,
+    /// The clock and the random source: they outlive every runtime. Tasks, timers and links are
+    /// those of [`Self::life`].
+    pub(crate) clock: Arc<dyn Runtime>,
+    source: RuntimeSource,
+    life: RwLock<Arc<Incarnation>>,
+    /// Whether the runtime has died and nobody has started the tasks again.
+    lost: AtomicBool,
     pub(crate) options: Arc<ClientOptions>,
     pub(crate) settings: Settings,
     pub(crate) outbox: Arc<Outbox>,
@@ -50,8 +57,8 @@ pub(crate) struct Shared {
     pub(crate) cluster_time: ClusterTimeCell,
     pub(crate) rng: Guarded<Rng>,
     control: Guarded<Control>,
-    /// Ends the polling of SRV records.
-    srv_stop: Arc<Signal>,
+    /// Tells the polling of SRV records that a lookup has ended, or to end.
+    pub(crate) srv_signal: Arc<Signal>,
     operations: AtomicI64,
     closed: AtomicBool,
 }
@@ -103,14 +110,15 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     /// Starts a client on a runtime: servers are added and their monitors begin.
     pub(crate) fn start(
-        runtime: Arc<dyn Runtime>,
+        clock: Arc<dyn Runtime>,
+        source: RuntimeSource,
         options: Arc<ClientOptions>,
         settings: Settings,
         id: TopologyId,
     ) -> Arc<Self> {
-        let now = runtime.now();
+        let now = clock.now();
         let mut seed = [0; 8];
-        runtime.entropy(&mut seed);
+        clock.entropy(&mut seed);
         let seed = u64::from_le_bytes(seed);
         let config = TopologyConfig {
             id,
@@ -132,19 +140,112 @@ impl Shared {
                 topology,
                 servers: BTreeMap::new(),
             }),
-            srv_stop: Arc::default(),
+            srv_signal: Arc::default(),
             operations: AtomicI64::new(0),
             closed: AtomicBool::new(false),
-            runtime,
+            life: RwLock::new(Incarnation::new(Arc::clone(&clock))),
+            lost: AtomicBool::new(false),
+            clock,
+            source,
             options,
             settings,
         });
         shared.with_topology("start", |_, _| {});
-        if shared.settings.topology.srv.is_some() {
-            let stop = Arc::clone(&shared.srv_stop);
-            tasks::spawn(&shared, tasks::srv_polling(Arc::downgrade(&shared), stop));
-        }
+        shared.start_polling();
         shared
+    }
+
+    fn start_polling(self: &Arc<Self>) {
+        if self.settings.topology.srv.is_some() {
+            let signal = Arc::clone(&self.srv_signal);
+            tasks::spawn(self, tasks::srv_polling(self.weak(), self.life(), signal));
+        }
+    }
+
+    pub(crate) fn weak(self: &Arc<Self>) -> Weak<Self> {
+        Arc::downgrade(self)
+    }
+
+    /// The present life: where tasks and links belong.
+    pub(crate) fn life(&self) -> Arc<Incarnation> {
+        Arc::clone(&self.life.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the runtime has died and nobody has started the tasks again.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// A life is over: everybody who waits looks up, and the first starts the tasks again.
+    pub(crate) fn life_lost(&self, life: &Arc<Incarnation>) {
+        {
+            // Under the lock, so that the death of an old life is not taken for that of the new.
+            let present = self.life.read().unwrap_or_else(PoisonError::into_inner);
+            if !Arc::ptr_eq(&present, life) {
+                return;
+            }
+            self.lost.store(true, Ordering::Release);
+        }
+        for server in self.views.load().servers.values() {
+            server.wake_waits();
+        }
+        self.views.wake_all();
+    }
+
+    /// Sees to it that the client's tasks run. After the death of their runtime they are started
+    /// again, on the one that the caller runs in.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] where no runtime is left.
+    pub(crate) fn ensure_alive(self: &Arc<Self>) -> Result<()> {
+        if self.is_lost() && !self.is_closed() {
+            self.revive()
+        } else {
+            Ok(())
+        }
+    }
+
+    #[cold]
+    fn revive(self: &Arc<Self>) -> Result<()> {
+        let life = self
+            .source
+            .next()
+            .map(Incarnation::new)
+            .filter(|life| life.takes_tasks())
+            .ok_or_else(|| {
+                Error::invalid_argument(
+                    "the async runtime of the client has been shut down, and this call does not \
+                     come from inside another",
+                )
+            })?;
+        let servers = self.control.with("revive", |control| {
+            let mut present = self.life.write().unwrap_or_else(PoisonError::into_inner);
+            if !self.is_lost() || self.is_closed() {
+                return None;
+            }
+            *present = Arc::clone(&life);
+            // Its tasks may have been dropped meanwhile, when it was not the present one.
+            self.lost.store(life.is_dead(), Ordering::Release);
+            Some(control.servers.values().cloned().collect::<Vec<_>>())
+        });
+        // Somebody else may have been faster.
+        if let Some(servers) = servers {
+            for server in servers {
+                tasks::start_server(self, &server);
+                server.reopen();
+            }
+            self.start_polling();
+        }
+        Ok(())
+    }
+
+    /// A timer for somebody who waits: of the runtime that polls, where that is known.
+    pub(crate) fn wait_timer(&self) -> Box<dyn Timer> {
+        match self.source.callers() {
+            Some(runtime) => runtime.timer(),
+            None => self.life().runtime().timer(),
+        }
     }
 
     /// Runs a section on the topology and then carries out its actions.
@@ -153,7 +254,7 @@ impl Shared {
         purpose: &'static str,
         section: impl FnOnce(&mut Topology, Instant) -> R,
     ) -> R {
-        let now = self.runtime.now();
+        let now = self.clock.now();
         let (out, aftermath) = self.control.with(purpose, |control| {
             let out = section(&mut control.topology, now);
             (out, self.drain(control, now))
@@ -194,7 +295,7 @@ impl Shared {
             self.views.wake_all();
         }
         if after.resolve_srv {
-            tasks::spawn(self, tasks::resolve_srv(Arc::downgrade(self)));
+            tasks::spawn(self, tasks::resolve_srv(self.weak(), self.life()));
         }
         self.outbox.flush();
     }
@@ -247,7 +348,7 @@ impl Shared {
     pub(crate) fn close(self: &Arc<Self>) {
         if !self.closed.swap(true, Ordering::AcqRel) {
             self.with_topology("close", |t, now| t.close(now));
-            self.srv_stop.raise(STOP);
+            self.srv_signal.raise(STOP);
         }
     }
 

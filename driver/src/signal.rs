@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Waker},
@@ -12,18 +12,21 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     bits: AtomicU32,
-    waker: Mutex<Option<Waker>>,
+    watch: Mutex<Watch>,
+}
+
+#[derive(Debug, Default)]
+struct Watch {
+    /// The incarnation that watches; see [`Signal::poll_take`].
+    life: u64,
+    waker: Option<Waker>,
 }
 
 impl Signal {
     /// Raises bits and wakes the task that watches.
     pub(crate) fn raise(&self, bits: u32) {
         self.bits.fetch_or(bits, Ordering::AcqRel);
-        let waker = self
-            .waker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let waker = self.lock().waker.take();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -44,20 +47,33 @@ impl Signal {
 
     /// Keeps the task's waker for the next [`Self::raise`]. Look at the bits again afterwards.
     pub(crate) fn watch(&self, cx: &Context<'_>) {
-        let mut slot = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.as_ref().is_none_or(|w| !w.will_wake(cx.waker())) {
-            *slot = Some(cx.waker().clone());
-        }
+        self.lock().keep(cx);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes raised bits, or keeps the waker and answers 0.
-    pub(crate) fn poll_take(&self, cx: &Context<'_>) -> u32 {
-        match self.take() {
-            0 => {
-                self.watch(cx);
-                self.take()
-            }
-            bits => bits,
+    ///
+    /// `None` when a younger incarnation watches: a task that its runtime has not dropped yet must
+    /// not take the place of its successor.
+    pub(crate) fn poll_take(&self, life: u64, cx: &Context<'_>) -> Option<u32> {
+        let mut watch = self.lock();
+        if watch.life > life {
+            return None;
+        }
+        watch.life = life;
+        watch.keep(cx);
+        drop(watch);
+        Some(self.take())
+    }
+}
+
+impl Watch {
+    fn keep(&mut self, cx: &Context<'_>) {
+        if self.waker.as_ref().is_none_or(|w| !w.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
         }
     }
 }

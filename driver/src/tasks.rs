@@ -13,18 +13,20 @@ use std::{
 
 use mongo_client_core::{
     conn::Purpose,
-    error::Error,
+    error::{Error, Result},
     event::sdam::SdamEvent,
     id::{ConnId, Generation},
     monitor::{Monitor, MonitorConfig, MonitorWant, RttProbe, RttWant},
+    net::ServerAddress,
     route::{self, MonitorRoutes},
     time::Instant,
     topology::CheckOutcome,
 };
 
 use crate::{
+    incarnation::Incarnation,
     link::{INTERRUPT, Link, Opened},
-    runtime::{Runtime, RuntimeGone},
+    runtime::RuntimeGone,
     server::{CANCEL, CHECK, Chore, STOP, Server},
     shared::Shared,
     signal::Signal,
@@ -32,37 +34,34 @@ use crate::{
 };
 
 /// Spawns a task of the client. A runtime that is gone drops it: nothing runs there any more.
-pub(crate) fn spawn(shared: &Shared, task: impl Future<Output = ()> + Send + 'static) {
-    let _ = shared.runtime.spawn(Box::pin(task));
+pub(crate) fn spawn(shared: &Arc<Shared>, task: impl Future<Output = ()> + Send + 'static) {
+    let _ = shared.life().spawn(shared.weak(), task);
 }
 
 /// Starts the tasks of a new server.
 pub(crate) fn start_server(shared: &Arc<Shared>, server: &Arc<Server>) {
-    spawn(
-        shared,
-        chores(Arc::clone(server), Arc::clone(&shared.runtime)),
-    );
-    if shared.settings.topology.load_balanced {
-        return;
+    let life = shared.life();
+    server.begin_chores(life.number());
+    spawn(shared, chores(Arc::clone(server), Arc::clone(&life)));
+    if !shared.settings.topology.load_balanced {
+        spawn(shared, monitor(Arc::clone(server), life));
     }
-    spawn(
-        shared,
-        monitor(Arc::clone(server), Arc::clone(&shared.runtime)),
-    );
 }
 
-/// A connection that is being opened. Dropped before its end, it fails: its runtime is gone.
+/// A connection that is being opened. When its runtime dies, the next one opens it.
 struct Opening {
     server: Arc<Server>,
-    runtime: Arc<dyn Runtime>,
+    life: Arc<Incarnation>,
     id: ConnId,
+    generation: Generation,
+    signal: Arc<Signal>,
     ended: bool,
 }
 
 impl Opening {
     fn failed(&mut self, error: &Error) {
         self.ended = true;
-        let (id, now) = (self.id, self.runtime.now());
+        let (id, now) = (self.id, self.life.runtime().now());
         self.server
             .with_pool("open failed", |cell| cell.open_failed(id, error, now));
     }
@@ -70,31 +69,48 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.ended {
+            return;
+        }
+        let shared = self.server.shared.upgrade();
+        if self.life.is_dead() && shared.is_some_and(|shared| !shared.is_closed()) {
+            let signal = Arc::clone(&self.signal);
+            self.server.postpone_open(self.id, self.generation, signal);
+        } else {
             self.failed(&Error::internal(RuntimeGone.to_string()));
         }
     }
 }
 
-/// Opens one connection for a pool (CMAP: "Establishing a Connection").
-pub(crate) fn open(
-    server: Arc<Server>,
-    shared: &Shared,
+/// Opens one connection for a pool in a task of its own (CMAP: "Establishing a Connection").
+pub(crate) fn spawn_open(
+    shared: &Arc<Shared>,
+    server: &Arc<Server>,
     id: ConnId,
     generation: Generation,
     signal: Arc<Signal>,
-) -> impl Future<Output = ()> + Send + 'static {
-    let keep_alive = shared.settings.keep_alive;
-    let mut opening = Opening {
-        server,
-        runtime: Arc::clone(&shared.runtime),
+) {
+    let life = shared.life();
+    let opening = Opening {
+        server: Arc::clone(server),
+        life: Arc::clone(&life),
         id,
+        generation,
+        signal,
         ended: false,
     };
+    let task = open(opening, shared.settings.keep_alive);
+    // A task that is refused is dropped, and reports that itself.
+    let _ = life.spawn(shared.weak(), task);
+}
+
+fn open(mut opening: Opening, keep_alive: bool) -> impl Future<Output = ()> + Send + 'static {
     async move {
         let server = Arc::clone(&opening.server);
+        let (id, generation, signal) =
+            (opening.id, opening.generation, Arc::clone(&opening.signal));
         let link = Link::open(
-            &opening.runtime,
+            &opening.life,
             &server.config,
             keep_alive,
             id,
@@ -109,7 +125,7 @@ pub(crate) fn open(
         match result {
             Ok(Opened { link, hello, .. }) => {
                 opening.ended = true;
-                let (service_id, now) = (hello.service_id, opening.runtime.now());
+                let (service_id, now) = (hello.service_id, opening.life.runtime().now());
                 server.with_pool("opened", |cell| cell.pool.opened(id, link, service_id, now));
             }
             Err(error) => {
@@ -138,22 +154,28 @@ async fn interrupted(signal: &Signal) {
 }
 
 /// Ends a server's chores when their task ends or is dropped.
-struct ChoresEnd(Arc<Server>);
+struct ChoresEnd {
+    server: Arc<Server>,
+    life: u64,
+}
 
 impl Drop for ChoresEnd {
     fn drop(&mut self) {
-        self.0.end_chores();
+        self.server.end_chores(self.life);
     }
 }
 
 /// A pool's background work: idle connections, minPoolSize, drains, killCursors.
 fn chores(
     server: Arc<Server>,
-    runtime: Arc<dyn Runtime>,
+    life: Arc<Incarnation>,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let end = ChoresEnd(server);
+    let end = ChoresEnd {
+        server,
+        life: life.number(),
+    };
     async move {
-        let server = &end.0;
+        let (server, runtime) = (&end.server, life.runtime());
         loop {
             let now = runtime.now();
             let next = server.with_pool("maintain", |cell| cell.maintain(now));
@@ -162,12 +184,12 @@ fn chores(
                     Chore::Drain(draining) => Box::pin(draining.run()),
                     Chore::Run(task) => task,
                 };
-                if runtime.spawn(task).is_err() {
+                if life.spawn(server.shared.clone(), task).is_err() {
                     return;
                 }
             }
-            let sleep = sleep_until(&*runtime, next.max(now + MAINTENANCE_MIN));
-            if let Either::First(bits) = race(raised(&server.chore_signal), sleep).await
+            let sleep = sleep_until(&**runtime, next.max(now + MAINTENANCE_MIN));
+            if let Either::First(bits) = race(raised(&server.chore_signal, &life), sleep).await
                 && bits & STOP != 0
             {
                 return;
@@ -179,17 +201,19 @@ fn chores(
 /// The shortest time between two rounds of a pool's maintenance.
 const MAINTENANCE_MIN: Duration = Duration::from_millis(10);
 
-/// Resolves to the raised bits of a signal.
-async fn raised(signal: &Signal) -> u32 {
-    poll_fn(|cx| match signal.poll_take(cx) {
-        0 => Poll::Pending,
-        bits => Poll::Ready(bits),
+/// Resolves to the raised bits of a signal; to [`STOP`] when a younger life has taken over.
+async fn raised(signal: &Signal, life: &Incarnation) -> u32 {
+    poll_fn(|cx| match signal.poll_take(life.number(), cx) {
+        Some(0) => Poll::Pending,
+        Some(bits) => Poll::Ready(bits),
+        None => Poll::Ready(STOP),
     })
     .await
 }
 
 /// A server's monitor (SDAM: "Server Monitoring").
-async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
+async fn monitor(server: Arc<Server>, life: Arc<Incarnation>) {
+    let runtime = life.runtime();
     let Some((config, keep_alive)) = server.shared.upgrade().map(|s| {
         (
             s.settings.monitor_config(&server.address),
@@ -207,8 +231,8 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
         };
         if streaming && !probing {
             probing = true;
-            let task = probe(Arc::clone(&server), Arc::clone(&runtime), config.clone());
-            if runtime.spawn(Box::pin(task)).is_err() {
+            let task = probe(Arc::clone(&server), Arc::clone(&life), config.clone());
+            if life.spawn(server.shared.clone(), task).is_err() {
                 return;
             }
         }
@@ -221,14 +245,14 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
             }
             MonitorWant::Open => {
                 let opening = Link::open(
-                    &runtime,
+                    &life,
                     &server.monitor_config,
                     keep_alive,
                     ConnId(0),
                     Purpose::Monitor,
                     Arc::default(),
                 );
-                match unless_raised(&server, &mut machine, &*runtime, opening).await {
+                match unless_raised(&server, &mut machine, &life, opening).await {
                     Either::First(bits) => bits,
                     Either::Second(Ok(Opened {
                         link: opened,
@@ -246,8 +270,8 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
                 }
             }
             MonitorWant::Sleep { until } => {
-                let sleep = sleep_until(&*runtime, until);
-                match race(raised(&server.monitor_signal), sleep).await {
+                let sleep = sleep_until(&**runtime, until);
+                match race(raised(&server.monitor_signal, &life), sleep).await {
                     Either::First(bits) => bits,
                     Either::Second(()) => {
                         machine.handle_timeout(runtime.now());
@@ -270,7 +294,7 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
                     link.set_deadline(deadline);
                 }
                 let reply = poll_fn(|cx| link.poll_reply(cx));
-                match unless_raised(&server, &mut machine, &*runtime, reply).await {
+                match unless_raised(&server, &mut machine, &life, reply).await {
                     Either::First(bits) => bits,
                     Either::Second(Ok((reply, more))) => {
                         machine.handle_reply(reply.document(), more, runtime.now());
@@ -294,13 +318,13 @@ async fn monitor(server: Arc<Server>, runtime: Arc<dyn Runtime>) {
 async fn unless_raised<F: Future>(
     server: &Server,
     machine: &mut Monitor,
-    runtime: &dyn Runtime,
+    life: &Incarnation,
     part: F,
 ) -> Either<u32, F::Output> {
     let mut part = pin!(part);
     loop {
-        match race(raised(&server.monitor_signal), part.as_mut()).await {
-            Either::First(CHECK) => machine.request_check(runtime.now()),
+        match race(raised(&server.monitor_signal, life), part.as_mut()).await {
+            Either::First(CHECK) => machine.request_check(life.runtime().now()),
             either => return either,
         }
     }
@@ -355,7 +379,8 @@ fn dispatch(server: &Server, machine: &mut Monitor) -> Option<bool> {
 }
 
 /// A server's round-trip time probe (server-monitoring.md: "Measuring RTT").
-async fn probe(server: Arc<Server>, runtime: Arc<dyn Runtime>, config: MonitorConfig) {
+async fn probe(server: Arc<Server>, life: Arc<Incarnation>, config: MonitorConfig) {
+    let runtime = life.runtime();
     let mut machine = RttProbe::new(config, runtime.now());
     let mut link: Option<Box<Link>> = None;
     loop {
@@ -375,14 +400,14 @@ async fn probe(server: Arc<Server>, runtime: Arc<dyn Runtime>, config: MonitorCo
             }
             RttWant::Open => {
                 let opening = Link::open(
-                    &runtime,
+                    &life,
                     &server.monitor_config,
                     false,
                     ConnId(0),
                     Purpose::RttProbe,
                     Arc::default(),
                 );
-                match race(raised(&server.probe_signal), opening).await {
+                match race(raised(&server.probe_signal, &life), opening).await {
                     Either::First(bits) => bits,
                     Either::Second(Ok(Opened {
                         link: opened,
@@ -400,8 +425,8 @@ async fn probe(server: Arc<Server>, runtime: Arc<dyn Runtime>, config: MonitorCo
                 }
             }
             RttWant::Sleep { until } => {
-                let sleep = sleep_until(&*runtime, until);
-                match race(raised(&server.probe_signal), sleep).await {
+                let sleep = sleep_until(&**runtime, until);
+                match race(raised(&server.probe_signal, &life), sleep).await {
                     Either::First(bits) => bits,
                     Either::Second(()) => {
                         machine.handle_timeout(runtime.now());
@@ -420,7 +445,7 @@ async fn probe(server: Arc<Server>, runtime: Arc<dyn Runtime>, config: MonitorCo
                     continue;
                 };
                 let reply = poll_fn(|cx| open.poll_reply(cx));
-                match race(raised(&server.probe_signal), reply).await {
+                match race(raised(&server.probe_signal, &life), reply).await {
                     Either::First(bits) => bits,
                     Either::Second(Ok((reply, _))) => {
                         machine.handle_reply(reply.document(), runtime.now());
@@ -441,16 +466,22 @@ async fn probe(server: Arc<Server>, runtime: Arc<dyn Runtime>, config: MonitorCo
 }
 
 /// Looks SRV records up again when the topology asks (specification: "Polling SRV Records").
-pub(crate) async fn srv_polling(shared: Weak<Shared>, stop: Arc<Signal>) {
+pub(crate) async fn srv_polling(shared: Weak<Shared>, life: Arc<Incarnation>, signal: Arc<Signal>) {
     loop {
-        let Some((runtime, next)) = shared.upgrade().filter(|s| !s.is_closed()).map(|s| {
-            let next = s.with_topology("srv timer", |t, _| t.poll_timeout());
-            (Arc::clone(&s.runtime), next)
-        }) else {
+        let Some(next) = shared
+            .upgrade()
+            .filter(|s| !s.is_closed())
+            .map(|s| s.with_topology("srv timer", |t, _| t.poll_timeout()))
+        else {
             return;
         };
-        let Some((at, _)) = next else { return };
-        if let Either::First(_) = race(raised(&stop), sleep_until(&*runtime, at)).await {
+        // Without a time a lookup is under way, which raises the signal at its end; or polling has
+        // ended for good.
+        let at = next.map_or(Instant::MAX, |(at, _)| at);
+        let sleep = sleep_until(&**life.runtime(), at);
+        if let Either::First(bits) = race(raised(&signal, &life), sleep).await
+            && bits & STOP != 0
+        {
             return;
         }
         let Some(shared) = shared.upgrade() else {
@@ -460,16 +491,42 @@ pub(crate) async fn srv_polling(shared: Weak<Shared>, stop: Arc<Signal>) {
     }
 }
 
+/// Reports a lookup of SRV records that its runtime has dropped, so that another follows.
+struct Lookup {
+    shared: Weak<Shared>,
+    ended: bool,
+}
+
+impl Lookup {
+    fn end(&mut self, records: Result<(Vec<ServerAddress>, Duration)>) {
+        self.ended = true;
+        if let Some(shared) = self.shared.upgrade() {
+            shared.with_topology("srv", |t, now| t.handle_srv(records, now));
+            shared.srv_signal.raise(CHECK);
+        }
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Err(Error::internal(RuntimeGone.to_string())));
+        }
+    }
+}
+
 /// Resolves the SRV records once and tells the topology.
-pub(crate) async fn resolve_srv(shared: Weak<Shared>) {
-    let Some((runtime, polling, options)) = shared.upgrade().and_then(|s| {
+pub(crate) async fn resolve_srv(shared: Weak<Shared>, life: Arc<Incarnation>) {
+    let Some((polling, options)) = shared.upgrade().and_then(|s| {
         let polling = s.settings.topology.srv.clone()?;
-        Some((Arc::clone(&s.runtime), polling, Arc::clone(&s.options)))
+        Some((polling, Arc::clone(&s.options)))
     }) else {
         return;
     };
-    let records = crate::srv::poll(&runtime, &polling, &options).await;
-    if let Some(shared) = shared.upgrade() {
-        shared.with_topology("srv", |t, now| t.handle_srv(records, now));
-    }
+    let mut lookup = Lookup {
+        shared,
+        ended: false,
+    };
+    let records = crate::srv::poll(life.runtime(), &polling, &options).await;
+    lookup.end(records);
 }

@@ -3,12 +3,15 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    task::Poll,
+    task::{Context, Poll, ready},
 };
 
 use mongo_client_core::time::Instant;
 
-use crate::runtime::Runtime;
+use crate::{
+    runtime::{Runtime, Timer},
+    shared::Shared,
+};
 
 /// The result of a race.
 pub(crate) enum Either<A, B> {
@@ -29,6 +32,50 @@ pub(crate) async fn race<A: Future, B: Future>(a: A, b: B) -> Either<A::Output, 
         b.as_mut().poll(cx).map(Either::Second)
     })
     .await
+}
+
+/// A deadline of somebody who waits in a future of the application's. It holds in whichever
+/// runtime the future is polled, also after the one that it was first polled in has died.
+pub(crate) struct Deadline<'a> {
+    shared: &'a Shared,
+    at: Instant,
+    timer: Option<Box<dyn Timer>>,
+}
+
+impl<'a> Deadline<'a> {
+    pub(crate) fn new(shared: &'a Shared, at: Instant) -> Self {
+        Self {
+            shared,
+            at,
+            timer: None,
+        }
+    }
+
+    /// Ready once the deadline has passed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.at == Instant::MAX {
+            return Poll::Pending;
+        }
+        // A timer whose runtime has died is ready early; then a new one is needed.
+        for _ in 0..2 {
+            let timer = self.timer.get_or_insert_with(|| {
+                let mut timer = self.shared.wait_timer();
+                timer.reset(self.at);
+                timer
+            });
+            ready!(timer.poll(cx));
+            if self.shared.clock.now() >= self.at {
+                return Poll::Ready(());
+            }
+            self.timer = None;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    pub(crate) async fn sleep(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
 }
 
 /// Waits until an instant; for ever at [`Instant::MAX`].

@@ -72,5 +72,10 @@ impl Runtime for SmolRuntime {
         Ok(())
     }
 
+    /// smol's global executor.
+    fn successor(&self) -> Option<Arc<dyn Runtime>> {
+        Some(Arc::new(Self::new()))
+    }
+
     runtime_methods!();
 }

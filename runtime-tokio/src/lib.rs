@@ -118,6 +118,11 @@ impl Runtime for TokioRuntime {
         })
     }
 
+    /// The tokio runtime that the caller runs in.
+    fn successor(&self) -> Option<Arc<dyn Runtime>> {
+        Some(Arc::new(Self::current()?))
+    }
+
     fn timer(&self) -> Box<dyn Timer> {
         Box::new(TokioTimer {
             handle: self.handle.clone(),

@@ -215,6 +215,13 @@ impl Sim {
         let _ = self.spawn_boxed(Box::pin(task));
     }
 
+    /// Drops all spawned tasks, as a runtime does that is shut down; it can be used again, as if it
+    /// were the next one.
+    pub fn drop_tasks(&self) {
+        let tasks = std::mem::take(&mut lock(&self.world).tasks);
+        drop(tasks);
+    }
+
     /// Drops all spawned tasks and takes no more, as a runtime does that is shut down. Futures given
     /// to [`Self::block_on`] still run.
     pub fn stop_tasks(&self) {

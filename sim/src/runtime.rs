@@ -60,6 +60,10 @@ impl Runtime for SimRuntime {
         self.sim.spawn_boxed(task)
     }
 
+    fn successor(&self) -> Option<Arc<dyn Runtime>> {
+        Some(self.sim.runtime())
+    }
+
     fn offload(&self, job: Job) -> BoxFuture<'static, ()> {
         let sim = self.sim.clone();
         let time = lock(&sim.world).offload;

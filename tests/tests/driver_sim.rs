@@ -241,7 +241,27 @@ fn dials_end_with_the_client() {
 }
 
 #[test]
-fn a_dead_runtime_fails_those_who_wait() {
+fn those_who_wait_when_the_runtime_dies_are_served_in_its_next_life() {
+    let servers = Servers::standalone(11);
+    let client = servers.client(|o| o.max_pool_size = Some(2));
+    let things = things(&client);
+    servers.sim.block_on(async {
+        servers.sim.sleep(SECOND).await;
+        servers.sim.set_behaviour(ADDRESS, Behaviour::Hang);
+        let waiting = join_all((0..500).map(|n| find_ok(&things, n)));
+        let stop = async {
+            servers.sim.sleep(100 * MS).await;
+            assert_eq!(pool(&client).opening, 2);
+            servers.sim.set_behaviour(ADDRESS, Behaviour::Accept);
+            servers.sim.drop_tasks();
+        };
+        join(waiting, stop).await;
+    });
+    assert_quiet(&client.handle().census());
+}
+
+#[test]
+fn those_who_wait_when_the_last_runtime_dies_fail() {
     let servers = Servers::standalone(11);
     let client = servers.client(|o| o.max_pool_size = Some(2));
     let things = things(&client);
@@ -256,7 +276,8 @@ fn a_dead_runtime_fails_those_who_wait() {
         let (results, ()) = join(waiting, stop).await;
         assert!(results.iter().all(Result::is_err));
     });
-    assert_quiet(&client.handle().census());
+    let census = client.handle().census();
+    assert_eq!((census.wait_slots, census.operations), (0, 0), "{census:?}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use mongo_client::{
     options::ServerAddress,
     topology::{ServerType, TopologyDescription, TopologyType},
 };
-use mongo_client_driver::{Ambient, Handle, UnixMillis};
+use mongo_client_driver::{Ambient, Handle, RuntimeSource, UnixMillis};
 use mongo_client_tests::{
     deploy,
     live::{self, Event},
@@ -58,7 +58,7 @@ fn operation_outside_every_runtime_is_an_error_not_a_panic() {
         entropy: Arc::new(|out| out.fill(7)),
     };
     let options = live::options("mongodb://127.0.0.1:1/");
-    let client = Handle::new(options, Arc::new(|| None), ambient).unwrap();
+    let client = Handle::new(options, RuntimeSource::find(|| None), ambient).unwrap();
     let mut future = pin!(client.ready());
     let mut context = Context::from_waker(Waker::noop());
 

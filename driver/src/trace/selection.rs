@@ -70,7 +70,7 @@ impl<'a> Selecting<'a> {
         {
             return;
         }
-        let left = deadline.saturating_since(self.shared.runtime.now());
+        let left = deadline.saturating_since(self.shared.clock.now());
         let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         tell!(
             info,
