@@ -8,11 +8,14 @@ use bytes::Bytes;
 
 use crate::{
     auth::{AuthCache, AuthStep, Authenticator},
+    engine::{Command, Engine, Input, SocketId},
     error::{CommandError, Error, ErrorKind, Result},
     event::{is_secret, redacted},
     hello::HelloReply,
     op::{CommandSpec, DocumentSequence},
     options::{AuthMechanism, ClientOptions, Credential, TlsOptions},
+    settings::{Environment, Settings},
+    time::{Instant, UnixMillis},
     tls::{TlsConfig, TlsFiles},
     wire::{Frame, HEADER_LEN, Header, Reply, Request, encode},
 };
@@ -265,4 +268,34 @@ fn commands_with_secrets_are_known_in_any_case_and_their_errors_are_redacted() {
     assert!(!shown.to_string().contains(PASSWORD));
     assert!(shown.server_response().is_none());
     assert_eq!(redacted(&error, false).to_string(), error.to_string());
+}
+
+#[test]
+fn an_engine_s_inputs_outputs_and_settings_hide_what_a_login_says() {
+    let read = Input::Read {
+        conn: SocketId(1),
+        bytes: PASSWORD.as_bytes(),
+    };
+    hides("input", &read);
+    let body = rawdoc! { "createUser": "u", "pwd": PASSWORD };
+    hides(
+        "command",
+        &Command::new(CommandSpec::new("createUser", "admin", body)),
+    );
+
+    let mut options = parse(&uri().replace("tls=true&", "").replace("tls", "x")).unwrap();
+    options.socks5_proxy = None;
+    let clock = std::sync::Arc::new(|| UnixMillis(0));
+    let mut environment = Environment::default();
+    environment.tls.cert_key = Some(PASSWORD.as_bytes().to_vec());
+    hides("environment", &environment);
+    let settings = Settings::new(&options, &environment, clock.clone()).unwrap();
+    hides("settings", &settings);
+    hides("connection", &settings.connection);
+    let now = Instant::from_nanos(1);
+    let entropy = Box::new(|out: &mut [u8]| out.fill(7));
+    let mut engine = Engine::new(options, environment, entropy, clock, now).unwrap();
+    while let Some(output) = engine.poll_output() {
+        hides("output", &output);
+    }
 }

@@ -107,7 +107,8 @@ pub enum OpenError {
 }
 
 /// An outside fact. Facts about a connection or lookup that is unknown, or closed, are ignored.
-#[derive(Debug)]
+///
+/// `Debug` shows no bytes: they may belong to a login.
 #[non_exhaustive]
 pub enum Input<'a> {
     /// A key that [`Output::Derive`] asked for.
@@ -165,6 +166,22 @@ pub enum Input<'a> {
         /// How many.
         n: usize,
     },
+}
+
+impl fmt::Debug for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Derived { conn, .. } => write!(f, "Derived({conn})"),
+            Self::Dns { lookup, input } => write!(f, "Dns({lookup}, {input:?})"),
+            Self::Eof { conn } => write!(f, "Eof({conn})"),
+            Self::Fault { conn, fault } => write!(f, "Fault({conn}, {fault:?})"),
+            Self::Opened { conn } => write!(f, "Opened({conn})"),
+            Self::OpenFailed { conn, error } => write!(f, "OpenFailed({conn}, {error:?})"),
+            Self::Read { conn, bytes } => write!(f, "Read({conn}, {} bytes)", bytes.len()),
+            Self::Timeout => f.write_str("Timeout"),
+            Self::Written { conn, n } => write!(f, "Written({conn}, {n} bytes)"),
+        }
+    }
 }
 
 /// Something that happened to a lookup.
