@@ -352,7 +352,7 @@ mod tests {
         for (uri, name) in uris {
             let options = ClientOptions::parse_uri(uri).unwrap().options;
             let refused = settings(&options);
-            let error = refused.err().expect(name);
+            let error = refused.expect_err(name);
             assert!(
                 matches!(*error.kind, ErrorKind::Unsupported { .. }),
                 "{error}"

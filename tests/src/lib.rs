@@ -3,6 +3,7 @@
 pub mod conformance;
 pub mod deploy;
 pub mod fault;
+pub mod harness;
 pub mod live;
 pub mod logs;
 pub mod pools;

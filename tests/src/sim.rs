@@ -167,6 +167,15 @@ impl Servers {
     /// A client of these servers.
     #[must_use]
     pub fn client(&self, change: impl FnOnce(&mut ClientOptions)) -> Client {
+        let options = self.options(change);
+        let builder = Client::builder().options(options);
+        let client = builder.runtime(self.sim.runtime()).build();
+        client.expect("a test's options are valid")
+    }
+
+    /// The options of a client of these servers.
+    #[must_use]
+    pub fn options(&self, change: impl FnOnce(&mut ClientOptions)) -> ClientOptions {
         let (members, primary) = {
             let state = self.state();
             (state.hosts.clone(), state.primary)
@@ -184,9 +193,7 @@ impl Servers {
             .collect();
         options.server_selection_timeout = Some(Duration::from_secs(5));
         change(&mut options);
-        let builder = Client::builder().options(options);
-        let client = builder.runtime(self.sim.runtime()).build();
-        client.expect("a test's options are valid")
+        options
     }
 
     /// A client of a `mongodb+srv` string, whose name server knows the servers' addresses.
