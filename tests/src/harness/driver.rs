@@ -1,7 +1,5 @@
 //! The futures driver on the simulation's runtime.
 
-use std::sync::Arc;
-
 use bson::Document;
 use mongo_client_core::{
     error::Result,
@@ -10,7 +8,9 @@ use mongo_client_core::{
     options::{ClientOptions, SessionOptions},
     pool::PoolCounts,
 };
-use mongo_client_driver::{Ambient, Executed, Handle, SessionArg, runtime::BoxFuture};
+use mongo_client_driver::{
+    Ambient, Executed, Handle, RuntimeSource, SessionArg, runtime::BoxFuture,
+};
 
 use super::{Harness, Ran};
 use crate::sim::Servers;
@@ -36,7 +36,7 @@ impl Harness for DriverHarness {
     fn start(servers: &Servers, options: ClientOptions) -> Self {
         let runtime = servers.sim.runtime();
         let ambient = Ambient::of(&runtime);
-        let source = Arc::new(move || Some(Arc::clone(&runtime)));
+        let source = RuntimeSource::given(runtime);
         let handle = Handle::new(options, source, ambient);
         Self {
             handle: handle.expect("a test's options are valid"),
