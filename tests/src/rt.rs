@@ -1,4 +1,4 @@
-//! The runtime that a live test runs on: tokio or smol, as the environment says.
+//! The runtime that a live test runs on: tokio, async-std or smol, as the environment says.
 //!
 //! `MONGO_CLIENT_TEST_RUNTIME` names it (default: tokio). Test, client and helper tasks all run
 //! there; what stands for a server or a network (`fault`) runs on a tokio runtime of its own.
@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
-use mongo_client::runtime::{Runtime, SmolRuntime};
+use mongo_client::runtime::{AsyncStdRuntime, Runtime, SmolRuntime};
 use tokio::sync::oneshot;
 
 /// A runtime that tests run on.
@@ -23,6 +23,8 @@ use tokio::sync::oneshot;
 pub enum Kind {
     /// tokio, with two worker threads.
     Tokio,
+    /// async-std's executor.
+    AsyncStd,
     /// smol's global executor.
     Smol,
 }
@@ -36,6 +38,7 @@ pub enum Kind {
 pub fn kind() -> Kind {
     match std::env::var("MONGO_CLIENT_TEST_RUNTIME").as_deref() {
         Err(_) | Ok("tokio") => Kind::Tokio,
+        Ok("async-std") => Kind::AsyncStd,
         Ok("smol") => Kind::Smol,
         Ok(other) => panic!("MONGO_CLIENT_TEST_RUNTIME: there is no runtime {other:?}"),
     }
@@ -46,6 +49,7 @@ pub fn kind() -> Kind {
 pub fn adapter() -> Option<Arc<dyn Runtime>> {
     match kind() {
         Kind::Tokio => None,
+        Kind::AsyncStd => Some(Arc::new(AsyncStdRuntime::new())),
         Kind::Smol => Some(Arc::new(SmolRuntime::new())),
     }
 }
@@ -68,6 +72,7 @@ pub fn tokio_runtime() -> tokio::runtime::Runtime {
 pub fn block_on<F: Future>(test: F) -> F::Output {
     match kind() {
         Kind::Tokio => tokio_runtime().block_on(test),
+        Kind::AsyncStd => async_std::task::block_on(test),
         Kind::Smol => smol::block_on(test),
     }
 }
@@ -118,6 +123,7 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
     });
     match kind() {
         Kind::Tokio => drop(tokio::spawn(task)),
+        Kind::AsyncStd => drop(async_std::task::spawn(task)),
         Kind::Smol => smol::spawn(task).detach(),
     }
     Task { result, abort }
@@ -127,6 +133,7 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
 pub async fn sleep(time: Duration) {
     match kind() {
         Kind::Tokio => tokio::time::sleep(time).await,
+        Kind::AsyncStd => async_std::task::sleep(time).await,
         Kind::Smol => drop(smol::Timer::after(time).await),
     }
 }

@@ -241,67 +241,6 @@ fn dials_end_with_the_client() {
 }
 
 #[test]
-fn those_who_wait_when_the_runtime_dies_are_served_in_its_next_life() {
-    let servers = Servers::standalone(11);
-    let client = servers.client(|o| o.max_pool_size = Some(2));
-    let things = things(&client);
-    servers.sim.block_on(async {
-        servers.sim.sleep(SECOND).await;
-        servers.sim.set_behaviour(ADDRESS, Behaviour::Hang);
-        let waiting = join_all((0..500).map(|n| find_ok(&things, n)));
-        let stop = async {
-            servers.sim.sleep(100 * MS).await;
-            assert_eq!(pool(&client).opening, 2);
-            servers.sim.set_behaviour(ADDRESS, Behaviour::Accept);
-            servers.sim.drop_tasks();
-        };
-        join(waiting, stop).await;
-    });
-    assert_quiet(&client.handle().census());
-}
-
-#[test]
-fn those_who_wait_when_the_last_runtime_dies_fail() {
-    let servers = Servers::standalone(11);
-    let client = servers.client(|o| o.max_pool_size = Some(2));
-    let things = things(&client);
-    servers.sim.block_on(async {
-        servers.sim.sleep(SECOND).await;
-        servers.sim.set_behaviour(ADDRESS, Behaviour::Hang);
-        let waiting = join_all((0..500).map(|_| async { things.find_one(doc! {}).await }));
-        let stop = async {
-            servers.sim.sleep(100 * MS).await;
-            servers.sim.stop_tasks();
-        };
-        let (results, ()) = join(waiting, stop).await;
-        assert!(results.iter().all(Result::is_err));
-    });
-    let census = client.handle().census();
-    assert_eq!((census.wait_slots, census.operations), (0, 0), "{census:?}");
-}
-
-#[test]
-fn a_dead_runtime_closes_what_would_have_been_drained() {
-    let servers = Servers::standalone(12);
-    let client = servers.client(|_| {});
-    let things = things(&client);
-    servers.sim.block_on(async {
-        find_ok(&things, 0).await;
-        servers.set_rule(|seen| (seen.name() == "find").then_some(Scripted::Silence));
-        assert!(
-            drop_after(&servers.sim, things.find_one(doc! { "_id": 1 }), MS)
-                .await
-                .is_none()
-        );
-        let second = things.find_one(doc! { "_id": 2 });
-        assert!(drop_after(&servers.sim, second, 10 * MS).await.is_none());
-        assert_eq!(pool(&client).draining, 2);
-        servers.sim.stop_tasks();
-    });
-    assert_quiet(&client.handle().census());
-}
-
-#[test]
 fn failed_dials_leave_nothing_behind() {
     let servers = Servers::standalone(13);
     let client = servers.client(|_| {});

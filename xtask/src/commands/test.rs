@@ -22,7 +22,7 @@ const SELECTION: [&str; 5] = [
 ];
 
 /// The runtimes that the live tests run on besides tokio, by `MONGO_CLIENT_TEST_RUNTIME`.
-const OTHER_RUNTIMES: [&str; 1] = ["smol"];
+const OTHER_RUNTIMES: [&str; 2] = ["async-std", "smol"];
 
 #[derive(Clone, Copy, Default)]
 struct Totals {
