@@ -1,4 +1,8 @@
-//! What dropping a future does: the rows of the architecture's cancellation table, and every poll.
+//! What dropping a future does: the rows of the architecture's cancellation table.
+//!
+//! How a drain ends is in `cancellation_drain.rs`, every poll of every public future in
+//! `cancellation_polls.rs`. Transactions are not built: the row of a future that is dropped inside
+//! of one comes with them.
 
 use std::{
     collections::BTreeSet,
