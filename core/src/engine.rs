@@ -85,6 +85,11 @@ use crate::{
     topology::TopologyDescription,
 };
 
+/// The examples of docs/EMBEDDING.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/EMBEDDING.md")]
+struct EmbeddingExamples;
+
 /// More operations of its own than this are not begun: they are best effort, and a bound on memory.
 const BACKGROUND_MAX: usize = 1_000;
 
