@@ -211,6 +211,24 @@ impl Cluster {
         uri
     }
 
+    /// The connection string for `root`'s password, also where [`Self::uri`] has a certificate.
+    #[must_use]
+    pub fn password_uri(&self) -> String {
+        let hosts: Vec<String> = (0..self.servers.len()).map(|i| self.address(i)).collect();
+        let mut uri = format!(
+            "mongodb://root:{PASSWORD}@{}/?authSource=admin",
+            hosts.join(",")
+        );
+        if self.plan.members > 0 {
+            uri.push_str(&format!("&replicaSet={SET_NAME}"));
+        }
+        if self.plan.tls {
+            let authorities = fixtures::certificates().join("ca.pem");
+            uri.push_str(&format!("&tls=true&tlsCAFile={}", escaped(&authorities)));
+        }
+        uri
+    }
+
     /// How many servers there are.
     #[must_use]
     pub fn len(&self) -> usize {

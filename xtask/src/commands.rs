@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod cluster;
+pub(crate) mod event_loop;
 pub(crate) mod quickstart;
 pub(crate) mod spec;
 pub(crate) mod test;

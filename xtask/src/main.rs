@@ -4,7 +4,7 @@ mod commands;
 
 use std::process::ExitCode;
 
-use commands::{cluster, quickstart, spec, test, tidy};
+use commands::{cluster, event_loop, quickstart, spec, test, tidy};
 use xtask::{Failure, Result, setup};
 
 const USAGE: &str = "\
@@ -18,6 +18,7 @@ usage: cargo xtask COMMAND
   spec [--dir DIR] [--suite NAME] [--list-skips]
                                 run the specification tests below DIR (default: the fetched ones)
   quickstart [--runtime NAME]   show a fail-over on an own replica set
+  event-loop                    run the engine in a hand-written loop, on an own replica set
   tidy                          check dependencies, sizes and banned calls";
 
 fn main() -> ExitCode {
@@ -41,6 +42,7 @@ fn dispatch(args: &[&str]) -> Result<ExitCode> {
         ["spec", rest @ ..] => spec::run(rest),
         ["quickstart"] => quickstart::run("tokio"),
         ["quickstart", "--runtime", runtime] => quickstart::run(runtime),
+        ["event-loop"] => event_loop::run(),
         ["tidy"] => tidy::run(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
