@@ -333,6 +333,21 @@ fn parts() -> Vec<Case> {
             assert!(!cursor.advance(&mut session).await.unwrap());
             false
         }),
+        case!("next of a stream that borrows its session", "", e, at => {
+            let mut session = e.client.start_session().await.unwrap();
+            let found = e.things.find(doc! { "_id": CURSOR }).session(&mut session);
+            let mut cursor = found.await.unwrap();
+            let mut stream = cursor.stream(&mut session);
+            let mut found = vec![stream.next().await.unwrap().unwrap()];
+            let next = cut(stream.next(), at).await;
+            let ended = next.is_some();
+            found.extend(next.flatten().map(Result::unwrap));
+            while let Some(document) = stream.next().await {
+                found.push(document.unwrap());
+            }
+            assert_eq!(found, documents());
+            ended
+        }),
         case!("start_session", "", e, at => verb(e.client.start_session(), at, drop).await),
         case!("a verb of a session that is kept", "", e, at => {
             let mut session = e.client.start_session().await.unwrap();
