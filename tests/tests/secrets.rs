@@ -387,7 +387,7 @@ fn malformed_connection_strings_are_refused_without_showing_the_password() {
         format!("mongodb+srv://user:{good}@h.test.example:1/"),
         format!("mongo://user:{good}@h/"),
         format!("user:{good}@h/"),
-        format!("{good}"),
+        good.clone(),
         // Options with secrets of their own.
         format!("mongodb://h/?tlsCertificateKeyFilePassword={good}"),
         format!("mongodb://h/?tls=true&tlsCertificateKeyFilePassword={good}"),

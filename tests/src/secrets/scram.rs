@@ -1,7 +1,10 @@
 //! The server's side of SCRAM for one user, which looks at the proof and knows all secrets of the
 //! conversation.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bson::{Binary, Document, doc, spec::BinarySubtype};
@@ -133,6 +136,15 @@ impl ScramPeer {
             }
             _ => self.password.clone(),
         };
+        // The same for all conversations with one password, and slow in a debug build.
+        static SALTED: Mutex<BTreeMap<(&str, String), Vec<u8>>> = Mutex::new(BTreeMap::new());
+        let key = (self.mechanism.as_str(), prepared.clone());
+        let mut known = SALTED.lock().unwrap_or_else(PoisonError::into_inner);
+        let salted = known.entry(key).or_insert_with(|| self.derive(&prepared));
+        salted.clone()
+    }
+
+    fn derive(&self, prepared: &str) -> Vec<u8> {
         let mut block = SALT.to_vec();
         block.extend(1_u32.to_be_bytes());
         let mut round = self.hmac(prepared.as_bytes(), &block);
