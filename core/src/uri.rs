@@ -294,6 +294,11 @@ fn parse_user_info(info: &str) -> Result<UserInfo> {
     if info.contains('@') {
         return Err(bad("unescaped at-sign"));
     }
+    // Connection String: drivers SHOULD require the syntax of RFC 3986, which knows these as
+    // delimiters of other parts.
+    if info.contains(['#', '[', ']']) {
+        return Err(bad("unescaped number sign or square bracket"));
+    }
     let (name, password) = match info.split_once(':') {
         Some((_, password)) if password.contains(':') => return Err(bad("unescaped colon")),
         Some((name, password)) => (name, Some(password)),

@@ -46,6 +46,8 @@ fn secrets_never_reach_errors_warnings_or_debug() {
         "mongodb://u:1/s3cret@h/db",
         "mongodb://u:s3cret/x@h/db",
         "mongodb://u:s3cret?x@h/db",
+        "mongodb://u:s3cret#x@h/db",
+        "mongodb://u:[s3cret]@h/db",
         "mongodb://u:s3cret@h:x/",
         "mongodb://u:s3cret@h/?w",
         "mongodb://u:s3cret@/",
