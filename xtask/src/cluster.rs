@@ -447,7 +447,7 @@ impl Cluster {
         for (name, mechanisms, role) in users {
             first.admin(doc! {
                 "createUser": name, "pwd": PASSWORD, "roles": [role], "mechanisms": mechanisms,
-                "writeConcern": { "w": all },
+                "writeConcern": { "w": all, "j": true },
             })?;
         }
         if self.plan.tls {
@@ -455,10 +455,11 @@ impl Cluster {
             first.run(
                 "$external",
                 doc! { "createUser": certificates::CLIENT_SUBJECT, "roles": [role],
-                "writeConcern": { "w": all } },
+                "writeConcern": { "w": all, "j": true } },
             )?;
         }
-        // The servers are about to be killed: what is not in their journals would be lost.
+        // The servers are about to be killed: what is not in their journals would be lost. A set
+        // also cuts its operations off where the last acknowledged journal write was (`j`).
         first.admin(doc! { "fsync": 1 }).map(drop)
     }
 
