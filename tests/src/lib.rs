@@ -12,3 +12,4 @@ pub mod secrets;
 pub mod secure;
 pub mod sim;
 pub mod spec;
+pub mod watched;
