@@ -23,11 +23,8 @@ use crate::{
     pool::PoolConfig,
     time::Instant,
     tls::{TlsConfig, TlsFiles, WallClock},
-    topology::{SrvPolling, TopologyConfig},
+    topology::{SRV_RESCAN_INTERVAL_MIN, SrvPolling, TopologyConfig},
 };
-
-/// Polling SRV Records: the time between two lookups, unless the records live longer.
-const SRV_RESCAN: Duration = Duration::from_secs(60);
 
 /// What a client is told of the machine that it runs on: contents, never names of files.
 #[derive(Clone, Debug, Default)]
@@ -187,6 +184,13 @@ impl Settings {
         })
     }
 
+    /// Takes the least TTL of the SRV records that led to the hosts: the time to the first rescan.
+    pub fn set_srv_ttl(&mut self, ttl: Duration) {
+        if let Some(srv) = &mut self.topology.srv {
+            srv.rescan_interval = ttl;
+        }
+    }
+
     /// How a server is monitored.
     #[must_use]
     pub fn monitor_config(&self, address: &ServerAddress) -> MonitorConfig {
@@ -280,7 +284,12 @@ fn topology(options: &ClientOptions, load_balanced: bool) -> TopologyConfig {
                     .clone()
                     .unwrap_or_else(|| String::from("mongodb")),
                 max_hosts: options.srv_max_hosts.unwrap_or(0),
-                rescan_interval: SRV_RESCAN,
+                rescan_interval: Duration::ZERO,
+                rescan_interval_min: options
+                    .resolver_config
+                    .as_ref()
+                    .and_then(|resolver| resolver.rescan_interval_min)
+                    .unwrap_or(SRV_RESCAN_INTERVAL_MIN),
             }),
         rng_seed: 0,
     }

@@ -23,7 +23,7 @@ mod tests;
 pub(crate) use self::machine::refused;
 pub use self::{
     action::{AppError, CheckOutcome, ErrorPhase, TopologyAction, TopologyTimer},
-    config::{SrvPolling, TopologyConfig},
+    config::{SRV_RESCAN_INTERVAL_MIN, SrvPolling, TopologyConfig},
     description::{ServerDescription, ServerType, TopologyDescription, TopologyType, TopologyView},
     facts::{MAX_WIRE_VERSION, MIN_WIRE_VERSION},
     machine::Topology,

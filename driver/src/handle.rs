@@ -178,8 +178,9 @@ impl Handle {
         let shared = if let Some(settings) = &inner.settings {
             self.start(runtime, Arc::clone(&inner.options), settings.clone())
         } else {
-            let options = crate::srv::resolve(&runtime, &inner.options).await?;
-            let settings = settings::read(&options, Arc::clone(&inner.ambient.clock))?;
+            let (options, ttl) = crate::srv::resolve(&runtime, &inner.options).await?;
+            let mut settings = settings::read(&options, Arc::clone(&inner.ambient.clock))?;
+            settings.set_srv_ttl(ttl);
             self.start(runtime, Arc::new(options), settings)
         };
         // Pairs with the fence of `shutdown`: at least one of the two sees the other.

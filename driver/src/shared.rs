@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     control: Guarded<Control>,
     /// Tells the polling of SRV records that a lookup has ended, or to end.
     pub(crate) srv_signal: Arc<Signal>,
+    /// Ends the lookup of SRV records that is under way.
+    pub(crate) lookup_signal: Arc<Signal>,
     operations: AtomicI64,
     closed: AtomicBool,
 }
@@ -141,6 +143,7 @@ impl Shared {
                 servers: BTreeMap::new(),
             }),
             srv_signal: Arc::default(),
+            lookup_signal: Arc::default(),
             operations: AtomicI64::new(0),
             closed: AtomicBool::new(false),
             life: RwLock::new(Incarnation::new(Arc::clone(&clock))),
@@ -349,6 +352,7 @@ impl Shared {
         if !self.closed.swap(true, Ordering::AcqRel) {
             self.with_topology("close", |t, now| t.close(now));
             self.srv_signal.raise(STOP);
+            self.lookup_signal.raise(STOP);
         }
     }
 

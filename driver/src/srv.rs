@@ -41,14 +41,22 @@ pub(crate) async fn poll(
     let query = SrvQuery::new(polling.host.clone(), polling.service.clone()).without_txt();
     let records = lookup(runtime, query, config(options)).await?;
     let suffix = options.srv_allowed_hosts_suffix.as_deref();
+    let outside = |target: &&ServerAddress| !srv::accepts(&polling.host, suffix, target);
+    if let Some(first) = records.hosts.iter().find(outside) {
+        let host = &polling.host;
+        crate::warn(&format!(
+            "{host}: SRV target {first} is outside its domain, and left out"
+        ));
+    }
     Ok(srv::polled(&polling.host, suffix, records))
 }
 
-/// Resolves the host of a `mongodb+srv` connection string; gives the complete options.
+/// Resolves the host of a `mongodb+srv` connection string; gives the complete options and the
+/// least TTL of the SRV records.
 pub(crate) async fn resolve(
     runtime: &Arc<dyn Runtime>,
     options: &ClientOptions,
-) -> Result<ClientOptions> {
+) -> Result<(ClientOptions, Duration)> {
     let records = lookup(runtime, srv::query(options)?, config(options)).await?;
     let mut seed = [0; 8];
     runtime.entropy(&mut seed);
@@ -57,7 +65,7 @@ pub(crate) async fn resolve(
     for warning in warnings {
         crate::warn(&warning.to_string());
     }
-    Ok(options)
+    Ok((options, records.min_ttl))
 }
 
 fn config(options: &ClientOptions) -> ResolverConfig {
@@ -73,6 +81,7 @@ struct Sockets {
 
 /// What a socket had to say.
 enum Heard {
+    Broken(SocketAddr, io::Error),
     Datagram(SocketAddr, Vec<u8>),
     Stream(SocketAddr, io::Result<Vec<u8>>),
 }
@@ -95,6 +104,8 @@ async fn lookup(
         stream: None,
     };
     loop {
+        // A peer that never pauses must not keep the deadline from being seen.
+        resolver.handle_timeout(runtime.now());
         while let Some(action) = resolver.poll_action() {
             match action {
                 DnsAction::Done(result) => {
@@ -102,7 +113,11 @@ async fn lookup(
                 }
                 DnsAction::CloseStream => sockets.stream = None,
                 DnsAction::SendDatagram { server, bytes } => {
-                    if let Err(error) = sockets.send(&**runtime, server, &bytes).await {
+                    let until = resolver.poll_timeout().unwrap_or(Instant::MAX);
+                    let send = sockets.send(&**runtime, server, &bytes);
+                    if let Either::First(Err(error)) =
+                        race(send, sleep_until(&**runtime, until)).await
+                    {
                         resolver.handle_fault(server, &error.to_string(), runtime.now());
                     }
                 }
@@ -146,6 +161,9 @@ async fn lookup(
         }
         let until = resolver.poll_timeout().unwrap_or(Instant::MAX);
         match race(sockets.hear(), sleep_until(&**runtime, until)).await {
+            Either::First(Heard::Broken(from, error)) => {
+                resolver.handle_fault(from, &error.to_string(), runtime.now());
+            }
             Either::First(Heard::Datagram(from, bytes)) => {
                 resolver.handle_datagram(from, &bytes, runtime.now());
             }
@@ -177,8 +195,8 @@ impl Sockets {
         poll_fn(|cx| socket.poll_send(cx, bytes)).await
     }
 
-    /// Waits for bytes on any socket. A datagram socket that fails is dropped: its loss is a
-    /// timeout for the machine.
+    /// Waits for bytes on any socket. A datagram socket that fails, as when nobody listens, is
+    /// dropped.
     async fn hear(&mut self) -> Heard {
         let mut buffer = vec![0; DATAGRAM_MAX];
         poll_fn(|cx| {
@@ -188,19 +206,17 @@ impl Sockets {
                 let bytes = read.map(|n| buffer[..n].to_vec());
                 return Poll::Ready(Heard::Stream(*server, bytes));
             }
-            let mut broken = None;
-            for (server, socket) in &mut self.datagrams {
+            for (&server, socket) in &mut self.datagrams {
                 match socket.poll_receive(cx, &mut buffer) {
                     Poll::Ready(Ok(n)) => {
-                        return Poll::Ready(Heard::Datagram(*server, buffer[..n].to_vec()));
+                        return Poll::Ready(Heard::Datagram(server, buffer[..n].to_vec()));
                     }
-                    Poll::Ready(Err(_)) => broken = Some(*server),
+                    Poll::Ready(Err(error)) => {
+                        self.datagrams.remove(&server);
+                        return Poll::Ready(Heard::Broken(server, error));
+                    }
                     Poll::Pending => {}
                 }
-            }
-            if let Some(server) = broken {
-                self.datagrams.remove(&server);
-                cx.waker().wake_by_ref();
             }
             Poll::Pending
         })

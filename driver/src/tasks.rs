@@ -517,9 +517,13 @@ impl Drop for Lookup {
 
 /// Resolves the SRV records once and tells the topology.
 pub(crate) async fn resolve_srv(shared: Weak<Shared>, life: Arc<Incarnation>) {
-    let Some((polling, options)) = shared.upgrade().and_then(|s| {
+    let Some((polling, options, end)) = shared.upgrade().and_then(|s| {
         let polling = s.settings.topology.srv.clone()?;
-        Some((polling, Arc::clone(&s.options)))
+        Some((
+            polling,
+            Arc::clone(&s.options),
+            Arc::clone(&s.lookup_signal),
+        ))
     }) else {
         return;
     };
@@ -527,6 +531,8 @@ pub(crate) async fn resolve_srv(shared: Weak<Shared>, life: Arc<Incarnation>) {
         shared,
         ended: false,
     };
-    let records = crate::srv::poll(life.runtime(), &polling, &options).await;
-    lookup.end(records);
+    let poll = crate::srv::poll(life.runtime(), &polling, &options);
+    if let Either::Second(records) = race(raised(&end, &life), poll).await {
+        lookup.end(records);
+    }
 }

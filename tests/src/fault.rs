@@ -1,10 +1,12 @@
 //! What tests put in a server's place or before it: listeners that are no servers or do not even
-//! accept, a proxy that harms what passes, a road and a network that hold it up or lose it, a tap
-//! that records it, an end of TLS before a plain server, and a name server.
+//! accept, a proxy that harms what passes or makes a mongos of a mongod, a road and a network that
+//! hold it up or lose it, a tap that records it, an end of TLS before a plain server, and a name
+//! server.
 
 mod black_hole;
 mod listener;
-pub(crate) mod name_server;
+mod mongos;
+pub mod name_server;
 mod network;
 mod proxy;
 mod road;
@@ -15,7 +17,8 @@ mod tls_terminator;
 pub use self::{
     black_hole::BlackHole,
     listener::{Bogus, Manner},
-    name_server::{NameServer, Service},
+    mongos::Mongos,
+    name_server::NameServer,
     network::Network,
     proxy::{Fate, Proxy, Request},
     road::{Road, Way},

@@ -24,7 +24,7 @@ pub use self::{
     replies::{batch_reply, find_reply},
     scram::credential,
 };
-use crate::fault::{Service, name_server};
+use crate::fault::name_server::{Question, Record, Zone};
 
 /// The address of the only server of most tests.
 pub const ADDRESS: &str = "db.test:27017";
@@ -204,14 +204,12 @@ impl Servers {
             let (host, port) = member.split_once(':').expect("addresses have ports");
             (host.to_owned(), port.parse().expect("a port is a number"))
         };
-        let service = Service {
-            name: format!("_mongodb._tcp.{host}"),
-            targets: members.iter().map(target).collect(),
-            text: "replicaSet=rs".to_owned(),
-        };
+        let mut zone = Zone::new();
+        zone.set_service(host, &members.iter().map(target).collect::<Vec<_>>());
+        zone.set(host, vec![Record::text("replicaSet=rs")]);
         self.sim
             .answer_datagrams(Duration::from_millis(5), move |question| {
-                name_server::answer(question, &service)
+                Some(zone.answer(&Question::parse(question)?))
             });
         let uri = format!("mongodb+srv://{host}/?tls=false");
         let parsed = ClientOptions::parse_uri(&uri).expect("a test's string is valid");

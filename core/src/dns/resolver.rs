@@ -43,6 +43,9 @@ pub struct ResolverConfig {
     pub timeout: Duration,
     /// How often each name server is asked. Default: 2.
     pub attempts: u32,
+    /// For tests: polls SRV records more often than once in 60 seconds.
+    #[doc(hidden)]
+    pub rescan_interval_min: Option<Duration>,
 }
 
 impl ResolverConfig {
@@ -53,6 +56,7 @@ impl ResolverConfig {
             name_servers,
             timeout: DEFAULT_TIMEOUT,
             attempts: DEFAULT_ATTEMPTS,
+            rescan_interval_min: None,
         }
     }
 }

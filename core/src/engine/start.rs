@@ -193,7 +193,8 @@ impl Engine {
         let (mut options, warnings) = srv::apply(self.options.clone(), records, &mut self.rng)?;
         options.warnings.extend(warnings);
         let clock = Arc::clone(&self.wall_clock);
-        let settings = Settings::new(&options, &self.environment, clock)?;
+        let mut settings = Settings::new(&options, &self.environment, clock)?;
+        settings.set_srv_ttl(records.min_ttl);
         self.options = options;
         self.start_topology(settings);
         Ok(())

@@ -9,6 +9,9 @@ use crate::{
     options::{DEFAULT_HEARTBEAT_FREQUENCY, DEFAULT_LOCAL_THRESHOLD},
 };
 
+/// The least time between two lookups of SRV records that succeed ("Polling SRV Records").
+pub const SRV_RESCAN_INTERVAL_MIN: Duration = Duration::from_secs(60);
+
 /// How the SRV records of a `mongodb+srv` host are polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SrvPolling {
@@ -18,8 +21,10 @@ pub struct SrvPolling {
     pub service: String,
     /// The greatest number of servers to use (`srvMaxHosts`); 0 for no limit.
     pub max_hosts: u32,
-    /// The time to the first rescan: the least TTL of the first lookup; 60 s when it is less.
+    /// The time to the first rescan: the least TTL of the first lookup.
     pub rescan_interval: Duration,
+    /// The least time to any rescan after a success: [`SRV_RESCAN_INTERVAL_MIN`], but for tests.
+    pub rescan_interval_min: Duration,
 }
 
 /// What a topology is told when it starts.

@@ -281,7 +281,7 @@ impl Topology {
         };
         match records {
             Ok((hosts, ttl)) if !hosts.is_empty() => {
-                self.srv = Some(SrvClock::after_success(ttl, now));
+                self.srv = Some(SrvClock::after_success(polling, ttl, now));
                 if !self.polls_srv() {
                     return;
                 }

@@ -6,9 +6,6 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{SrvPolling, draft::Draft};
 use crate::{net::ServerAddress, rng::Rng, time::Instant};
 
-/// The least time between two lookups that succeed.
-const RESCAN_INTERVAL_MIN: Duration = Duration::from_secs(60);
-
 /// When the records are resolved next.
 #[derive(Clone, Debug)]
 pub(super) enum SrvClock {
@@ -20,11 +17,11 @@ pub(super) enum SrvClock {
 
 impl SrvClock {
     pub(super) fn start(polling: &SrvPolling, now: Instant) -> Self {
-        Self::after_success(polling.rescan_interval, now)
+        Self::after_success(polling, polling.rescan_interval, now)
     }
 
-    pub(super) fn after_success(ttl: Duration, now: Instant) -> Self {
-        Self::Due(now + ttl.max(RESCAN_INTERVAL_MIN))
+    pub(super) fn after_success(polling: &SrvPolling, ttl: Duration, now: Instant) -> Self {
+        Self::Due(now + ttl.max(polling.rescan_interval_min))
     }
 
     pub(super) fn after_failure(heartbeat_frequency: Duration, now: Instant) -> Self {

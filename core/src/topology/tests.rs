@@ -550,6 +550,7 @@ fn srv_config(max_hosts: u32) -> TopologyConfig {
             service: "mongodb".to_owned(),
             max_hosts,
             rescan_interval: Duration::from_secs(5),
+            rescan_interval_min: SRV_RESCAN_INTERVAL_MIN,
         }),
         ..config(&["a", "b"])
     }

@@ -190,7 +190,7 @@ async fn replies(
 }
 
 /// A whole frame, or `None` at the end of the stream.
-async fn read_frame(from: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
+pub(super) async fn read_frame(from: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     if let Err(error) = from.read_exact(&mut length).await {
         let over = error.kind() == io::ErrorKind::UnexpectedEof;
@@ -208,7 +208,7 @@ async fn read_frame(from: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
 
 /// The body of an `OP_MSG`: header, flags, and the byte 0 before the body section, which this
 /// client always sends first.
-fn command(frame: &[u8]) -> Option<Document> {
+pub(super) fn command(frame: &[u8]) -> Option<Document> {
     let code = i32::from_le_bytes(frame.get(12..16)?.try_into().ok()?);
     if code != OP_MSG || *frame.get(20)? != 0 {
         return None;
