@@ -1,19 +1,20 @@
 //! tokio's sockets, seen through futures-io and the driver's traits.
 
 use std::{
-    io::{IoSlice, Result},
+    io::{Error, ErrorKind, IoSlice, Result},
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use futures_io::{AsyncRead, AsyncWrite};
 use mongo_client_driver::runtime::{
-    BoxDatagram, BoxStream, Datagram, DialTarget, KEEP_ALIVE_IDLE, KEEP_ALIVE_INTERVAL,
+    BoxDatagram, BoxFuture, BoxStream, Datagram, DialTarget, KEEP_ALIVE_IDLE, KEEP_ALIVE_INTERVAL,
     KEEP_ALIVE_RETRIES, adapter,
 };
 use tokio::{
-    io::ReadBuf,
+    io::{Interest, ReadBuf},
     net::{TcpStream, UdpSocket},
 };
 
@@ -47,7 +48,11 @@ pub(crate) async fn connect(target: DialTarget) -> Result<BoxStream> {
 pub(crate) async fn datagram(peer: SocketAddr) -> Result<BoxDatagram> {
     let socket = UdpSocket::bind(adapter::unspecified(peer)).await?;
     socket.connect(peer).await?;
-    Ok(Box::new(TokioDatagram(socket)))
+    let socket = Arc::new(socket);
+    Ok(Box::new(TokioDatagram {
+        fault: fault(&socket),
+        socket,
+    }))
 }
 
 struct TokioStream<S>(S);
@@ -90,16 +95,38 @@ impl<S: tokio::io::AsyncWrite + Unpin> AsyncWrite for TokioStream<S> {
     }
 }
 
-struct TokioDatagram(UdpSocket);
+struct TokioDatagram {
+    socket: Arc<UdpSocket>,
+    /// Waits for an error without data, such as that of a port where nobody listens: waiting for
+    /// data does not notice it.
+    fault: BoxFuture<'static, Error>,
+}
+
+fn fault(socket: &Arc<UdpSocket>) -> BoxFuture<'static, Error> {
+    let socket = Arc::clone(socket);
+    Box::pin(async move {
+        let take = || match socket.take_error() {
+            Ok(None) => Err(ErrorKind::WouldBlock.into()),
+            Ok(Some(error)) | Err(error) => Ok(error),
+        };
+        match socket.async_io(Interest::ERROR, take).await {
+            Ok(error) | Err(error) => error,
+        }
+    })
+}
 
 impl Datagram for TokioDatagram {
     fn poll_send(&mut self, cx: &mut Context<'_>, datagram: &[u8]) -> Poll<Result<()>> {
-        self.0.poll_send(cx, datagram).map_ok(drop)
+        self.socket.poll_send(cx, datagram).map_ok(drop)
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<Result<usize>> {
         let mut buf = ReadBuf::new(out);
-        ready!(self.0.poll_recv(cx, &mut buf))?;
-        Poll::Ready(Ok(buf.filled().len()))
+        if self.socket.poll_recv(cx, &mut buf)?.is_ready() {
+            return Poll::Ready(Ok(buf.filled().len()));
+        }
+        let error = ready!(self.fault.as_mut().poll(cx));
+        self.fault = fault(&self.socket);
+        Poll::Ready(Err(error))
     }
 }

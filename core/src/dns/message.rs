@@ -133,7 +133,7 @@ fn records(packet: &Packet<'_>, name: &str, kind: Kind) -> Verdict {
             .iter()
             .find_map(|record| match &record.rdata {
                 RData::CNAME(target) if is_owned_by(&record.name, &owner) => {
-                    Some((text(&target.0)?, record.ttl))
+                    Some((text(&target.0)?, lifetime(record.ttl)))
                 }
                 _ => None,
             });
@@ -154,7 +154,7 @@ fn records(packet: &Packet<'_>, name: &str, kind: Kind) -> Verdict {
                 let Some(target) = host(&srv.target).filter(|_| srv.port != 0) else {
                     return Verdict::InvalidTarget;
                 };
-                ttl = ttl.min(record.ttl);
+                ttl = ttl.min(lifetime(record.ttl));
                 hosts.push(ServerAddress::tcp(&target, srv.port));
             }
             (RData::TXT(txt), Kind::Txt) => match String::try_from(txt.clone()) {
@@ -168,6 +168,11 @@ fn records(packet: &Packet<'_>, name: &str, kind: Kind) -> Verdict {
         Kind::Srv => Verdict::Srv(hosts, Duration::from_secs(u64::from(ttl))),
         Kind::Txt => Verdict::Txt(texts),
     }
+}
+
+/// A time to live in seconds (RFC 2181, 8: a number with the highest bit set means zero).
+fn lifetime(ttl: u32) -> u32 {
+    i32::try_from(ttl).map_or(0, |_| ttl)
 }
 
 fn is_owned_by(name: &Name<'_>, owner: &str) -> bool {
