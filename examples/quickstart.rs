@@ -1,19 +1,22 @@
 //! Writes 1,000 documents while the primary steps down, and loses none.
 //!
 //! `cargo xtask quickstart` starts a replica set and runs this against it; with a set of your own:
-//! `cargo run --example quickstart -- 'mongodb://HOST,HOST,HOST/?replicaSet=NAME'`.
+//! `cargo run --example quickstart -- 'mongodb://HOST,HOST,HOST/?replicaSet=NAME'`. A second argument
+//! names the runtime: `tokio`, or `smol` and `async-std` with the features of the same names.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongo_client::bson::doc;
-use mongo_client::error::Result;
+use mongo_client::error::{Error, Result};
 use mongo_client::event::EventHandler;
 use mongo_client::event::command::CommandEvent;
 use mongo_client::options::{ClientOptions, WriteConcern};
+use mongo_client::runtime::Runtime;
 use mongo_client::{Client, Collection};
 use serde::{Deserialize, Serialize};
 
@@ -29,13 +32,18 @@ struct Entry {
 /// How often each operation was sent.
 type Attempts = Arc<Mutex<BTreeMap<i64, u32>>>;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Some(uri) = std::env::args().nth(1) else {
-        eprintln!("usage: quickstart URI");
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let Some(uri) = args.next() else {
+        eprintln!("usage: quickstart URI [RUNTIME]");
         return ExitCode::FAILURE;
     };
-    match run(&uri).await {
+    let name = args.next().unwrap_or_else(|| "tokio".to_owned());
+    let Some(result) = run_on(&name, &uri) else {
+        eprintln!("quickstart is built without the feature {name}");
+        return ExitCode::FAILURE;
+    };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -45,24 +53,59 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(uri: &str) -> Result<bool> {
+/// Runs everything in the executor of a runtime; `None` for one that is not there.
+#[cfg_attr(
+    not(any(feature = "tokio", feature = "smol", feature = "async-std")),
+    expect(unused_variables, reason = "without a runtime nothing can be run")
+)]
+fn run_on(name: &str, uri: &str) -> Option<Result<bool>> {
+    match name {
+        #[cfg(feature = "tokio")]
+        "tokio" => {
+            let tokio = tokio::runtime::Runtime::new().ok()?;
+            let runtime = mongo_client::runtime::TokioRuntime::new(tokio.handle().clone());
+            Some(tokio.block_on(run(uri, Arc::new(runtime))))
+        }
+        #[cfg(feature = "smol")]
+        "smol" => {
+            let runtime = mongo_client::runtime::SmolRuntime::new();
+            Some(smol::block_on(run(uri, Arc::new(runtime))))
+        }
+        #[cfg(feature = "async-std")]
+        "async-std" => {
+            let runtime = mongo_client::runtime::AsyncStdRuntime::new();
+            Some(async_std::task::block_on(run(uri, Arc::new(runtime))))
+        }
+        _ => None,
+    }
+}
+
+#[cfg_attr(
+    not(any(feature = "tokio", feature = "smol", feature = "async-std")),
+    expect(dead_code, reason = "without a runtime nothing can be run")
+)]
+async fn run(uri: &str, runtime: Arc<dyn Runtime>) -> Result<bool> {
+    println!("runtime:        {}", runtime.name());
     let attempts = Attempts::default();
-    let client = Client::with_options(options(uri, &attempts)?)?;
+    let client = Client::builder()
+        .options(options(uri, &attempts)?)
+        .runtime(Arc::clone(&runtime))
+        .build()?;
     let entries: Collection<Entry> = client.database("quickstart").collection("entries");
     entries.drop().await?;
-    let before = primary(&client).await?;
+    let before = primary(&client, &*runtime).await?;
     println!("primary before: {before}");
 
-    let acknowledged = write(uri, &entries).await?;
+    let acknowledged = write(uri, &runtime, &entries).await?;
 
-    let mut after = primary(&client).await?;
+    let mut after = primary(&client, &*runtime).await?;
     // The members may still be electing when the last write is done.
     for _ in 0..100 {
         if after != before {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        after = primary(&client).await?;
+        sleep(&*runtime, Duration::from_millis(100)).await;
+        after = primary(&client, &*runtime).await?;
     }
     println!("primary after:  {after}");
 
@@ -103,18 +146,16 @@ fn options(uri: &str, attempts: &Attempts) -> Result<ClientOptions> {
 
 /// Writes all entries one by one and returns the numbers of those that were acknowledged by a
 /// majority. In the middle another client makes the primary step down.
-async fn write(uri: &str, entries: &Collection<Entry>) -> Result<Vec<u32>> {
+async fn write(
+    uri: &str,
+    runtime: &Arc<dyn Runtime>,
+    entries: &Collection<Entry>,
+) -> Result<Vec<u32>> {
     let mut acknowledged = Vec::new();
-    let mut step_down = None;
     for number in 0..DOCUMENTS {
         if number == STEP_DOWN_AT {
-            let uri = uri.to_owned();
-            step_down = Some(tokio::spawn(async move {
-                let admin = Client::with_uri_str(&uri).await?.database("admin");
-                admin
-                    .run_command(doc! { "replSetStepDown": 5, "force": true })
-                    .await
-            }));
+            let task = step_down(uri.to_owned(), Arc::clone(runtime));
+            runtime.spawn(Box::pin(task)).map_err(Error::custom)?;
         }
         let entry = Entry {
             number,
@@ -126,13 +167,26 @@ async fn write(uri: &str, entries: &Collection<Entry>) -> Result<Vec<u32>> {
             .await?;
         acknowledged.push(number);
     }
-    if let Some(step_down) = step_down
-        && let Ok(Err(error)) = step_down.await
-    {
+    Ok(acknowledged)
+}
+
+/// Makes the primary step down, by a client of its own.
+async fn step_down(uri: String, runtime: Arc<dyn Runtime>) {
+    let order = async {
+        let client = Client::builder().uri(&uri)?.runtime(runtime).build()?;
+        let command = doc! { "replSetStepDown": 5, "force": true };
+        client.database("admin").run_command(command).await
+    };
+    if let Err(error) = order.await {
         // The primary may close the connection before it answers.
         eprintln!("replSetStepDown: {error}");
     }
-    Ok(acknowledged)
+}
+
+async fn sleep(runtime: &dyn Runtime, time: Duration) {
+    let mut timer = runtime.timer();
+    timer.reset(runtime.now() + time);
+    poll_fn(|cx| timer.poll(cx)).await;
 }
 
 /// Reads all entries back and counts how often each number occurs.
@@ -146,7 +200,7 @@ async fn read(entries: &Collection<Entry>) -> Result<BTreeMap<u32, u32>> {
 }
 
 /// The address of the member that says it is the primary.
-async fn primary(client: &Client) -> Result<String> {
+async fn primary(client: &Client, runtime: &dyn Runtime) -> Result<String> {
     loop {
         let hello = client
             .database("admin")
@@ -155,6 +209,6 @@ async fn primary(client: &Client) -> Result<String> {
         if hello.get_bool("isWritablePrimary").unwrap_or(false) {
             return Ok(hello.get_str("me").unwrap_or("unknown").to_owned());
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        sleep(runtime, Duration::from_millis(50)).await;
     }
 }

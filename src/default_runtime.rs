@@ -47,3 +47,64 @@ pub(crate) fn ambient() -> Ambient {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::find;
+    use crate::{Client, bson::doc};
+
+    fn found() -> Option<&'static str> {
+        find().map(|runtime| runtime.name())
+    }
+
+    /// What is found outside of tokio.
+    fn outside() -> Option<&'static str> {
+        if cfg!(feature = "smol") {
+            Some("smol")
+        } else if cfg!(feature = "async-std") {
+            Some("async-std")
+        } else {
+            None
+        }
+    }
+
+    #[test]
+    fn runtimes_with_threads_of_their_own_are_found_everywhere() {
+        assert_eq!(found(), outside());
+    }
+
+    #[test]
+    fn tokio_is_found_inside_of_its_context_only() {
+        let tokio = tokio::runtime::Runtime::new().unwrap();
+        let inside = tokio.block_on(async { found() });
+        let expected = if cfg!(feature = "tokio") {
+            Some("tokio")
+        } else {
+            outside()
+        };
+        assert_eq!(inside, expected);
+        drop(tokio);
+        assert_eq!(found(), outside());
+    }
+
+    #[test]
+    fn without_a_runtime_operations_fail_and_say_why() {
+        if outside().is_some() {
+            return;
+        }
+        let builder = Client::builder().uri("mongodb://localhost:1").unwrap();
+        let client = builder.build().unwrap();
+        let database = client.database("db");
+        let mut ping = pin!(database.run_command(doc! { "ping": 1 }).into_future());
+        let polled = ping.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Err(error)) = polled else {
+            panic!("no error: {polled:?}");
+        };
+        assert!(error.to_string().contains("no async runtime"), "{error}");
+    }
+}

@@ -18,7 +18,7 @@ macro_rules! conforms {
                 reset_to_later_waits_longer waker_moves_to_another_task wall_clock_is_the_systems);
             conforms!(@tests $run, services:
                 bad_names_are_errors datagram_socket_hears_its_peer_only
-                datagram_to_a_closed_port_is_unanswered datagram_to_v6_is_no_panic_without_v6
+                datagram_to_a_closed_port_is_an_error datagram_to_v6_is_no_panic_without_v6
                 datagrams_go_both_ways dropped_offload_is_harmless entropy_fills
                 finished_task_is_no_dead_runtime localhost_is_found name_is_short
                 offloaded_jobs_have_run offloaded_panic_is_the_end_of_the_job_only

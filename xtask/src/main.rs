@@ -18,6 +18,7 @@ usage: cargo xtask COMMAND
   spec [--dir DIR] [--suite NAME] [--list-skips]
                                 run the specification tests below DIR (default: the fetched ones)
   quickstart [--runtime NAME]   show a fail-over on an own replica set
+                                (tokio, async-std or smol; default: tokio)
   event-loop                    run the engine in a hand-written loop, on an own replica set
   tidy                          check dependencies, sizes and banned calls";
 
