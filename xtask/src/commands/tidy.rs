@@ -1,5 +1,7 @@
 //! `cargo xtask tidy`: rules that the compiler does not check.
 
+mod features;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +32,7 @@ const ASYNC_OR_IO: [&str; 12] = [
 ];
 
 /// A package, and what it must not depend on directly.
-const FORBIDDEN: [(&str, &[&str]); 6] = [
+const FORBIDDEN: [(&str, &[&str]); 7] = [
     ("mongo-client-core", &ASYNC_OR_IO),
     (
         "mongo-client-driver",
@@ -45,6 +47,7 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
         ],
     ),
     ("mongo-client-runtime-tokio", &["mongo-client"]),
+    ("mongo-client-runtime-async-io", &["mongo-client"]),
     ("mongo-client-runtime-async-std", &["mongo-client"]),
     ("mongo-client-runtime-smol", &["mongo-client"]),
     ("mongo-client-sim", &["mongo-client-runtime-"]),
@@ -82,6 +85,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     check_dependencies(&mut complaints)?;
     check_core_tree(&mut complaints)?;
     check_crate_count(&mut complaints)?;
+    features::check(&mut complaints)?;
     check_files(&mut complaints)?;
     for complaint in &complaints {
         println!("tidy: {complaint}");
