@@ -3,6 +3,7 @@
 mod scram;
 
 use std::{
+    collections::BTreeMap,
     fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -75,9 +76,10 @@ impl Secrets {
     #[must_use]
     pub fn found_in(&self, text: &str) -> Option<&str> {
         let flat: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        // `{:#?}` writes a list with a comma at its end and each item on a line.
-        let found =
-            |(_, needle): &&(String, String)| text.contains(needle) || flat.contains(needle);
+        // `{:#?}` writes each item of a list on a line of its own.
+        let found = |(_, needle): &&(String, String)| {
+            text.contains(needle) || (needle.contains(", ") && flat.contains(needle))
+        };
         self.needles
             .iter()
             .find(found)
@@ -174,7 +176,9 @@ impl Watch {
         let shown = std::mem::take(&mut *lock(&self.shown));
         let secrets = lock(&self.secrets).clone();
         assert!(!shown.is_empty(), "{about}: nothing was shown");
-        for (what, text) in &shown {
+        let shown: BTreeMap<String, String> =
+            shown.into_iter().map(|(what, text)| (text, what)).collect();
+        for (text, what) in &shown {
             if let Some(secret) = secrets.found_in(text) {
                 panic!("{about}: the {secret} is in {what}: {text}");
             }
