@@ -108,7 +108,7 @@ pub(crate) async fn execute(
     shared.check_open()?;
     shared.ensure_alive()?;
     let id = shared.next_operation();
-    let span = trace::OperationSpan::new(&spec, id);
+    let span = trace::OperationSpan::new(shared, &spec, id);
     span.around(run(shared, spec, session, deadline, id)).await
 }
 

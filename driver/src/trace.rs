@@ -80,7 +80,7 @@ impl Log {
     /// Tells of a pool's event; call without any lock.
     pub(crate) fn cmap(&self, event: &CmapEvent) {
         if self.cmap {
-            connection::emit(event);
+            connection::emit(self, event);
         }
     }
 

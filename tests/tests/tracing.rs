@@ -760,3 +760,32 @@ fn retries_are_told_in_the_span_of_their_operation() {
         assert_eq!(event.span, retried.span);
     }
 }
+
+#[test]
+fn texts_of_servers_are_cut_wherever_they_stand() {
+    let long = "é".repeat(50_000);
+    for name in ["ping", "hello"] {
+        let errmsg = long.clone();
+        let logs = heard(Level::DEBUG, async |servers, client| {
+            servers.set_rule(move |seen| {
+                let hello = matches!(seen.name(), "hello" | "isMaster" | "ismaster");
+                let failure = doc! { "ok": 0.0, "code": 91, "errmsg": &errmsg };
+                (seen.name() == name || (name == "hello" && hello))
+                    .then_some(Scripted::Reply(failure))
+            });
+            let ping = doc! { "ping": 1 };
+            client.database("db").run_command(ping).await.unwrap_err();
+        });
+        let spans = logs.spans();
+        let fields = spans.values().flat_map(|span| &span.fields);
+        let events = logs.events();
+        let fields = fields.chain(events.iter().flat_map(|event| &event.fields));
+        let mut cut = 0;
+        for (field, value) in fields {
+            let text = value.as_str().unwrap_or_default();
+            assert!(text.len() < 2_000, "{name}: {field} has {}", text.len());
+            cut += usize::from(text.contains("ééé..."));
+        }
+        assert!(cut >= 3, "{name}: {events:?}");
+    }
+}

@@ -4,15 +4,18 @@
 //! These events have no parent: whoever delivers the queue does so for everybody, so that the
 //! span of the moment may be another operation's.
 
-use mongo_client_core::event::cmap::{
-    CmapEvent, ConnectionCheckoutFailedReason as Failed, ConnectionClosedReason as Closed,
-    PoolCreatedEvent,
+use mongo_client_core::{
+    error::Error,
+    event::cmap::{
+        CmapEvent, ConnectionCheckoutFailedReason as Failed, ConnectionClosedReason as Closed,
+        PoolCreatedEvent,
+    },
 };
 use tracing::debug;
 
-use super::{CONNECTION, host_and_port, millis};
+use super::{CONNECTION, Log, describe, host_and_port, millis};
 
-pub(super) fn emit(event: &CmapEvent) {
+pub(super) fn emit(log: &Log, event: &CmapEvent) {
     /// An event with the fields that all have.
     macro_rules! tell {
         ($of:expr, $message:literal $(, $field:ident = $value:expr)*) => {{
@@ -53,14 +56,14 @@ pub(super) fn emit(event: &CmapEvent) {
             "Connection closed",
             driverConnectionId = e.connection_id,
             reason = closed(e.reason),
-            error = e.error.as_ref().map(tracing::field::display)
+            error = error(log, e.error.as_ref()).as_deref()
         ),
         CmapEvent::ConnectionCheckoutStarted(e) => tell!(e, "Connection checkout started"),
         CmapEvent::ConnectionCheckoutFailed(e) => tell!(
             e,
             "Connection checkout failed",
             reason = failed(e.reason),
-            error = e.error.as_ref().map(tracing::field::display),
+            error = error(log, e.error.as_ref()).as_deref(),
             durationMS = millis(e.duration)
         ),
         CmapEvent::ConnectionCheckedOut(e) => tell!(
@@ -78,6 +81,10 @@ pub(super) fn emit(event: &CmapEvent) {
         }
         _ => {}
     }
+}
+
+fn error(log: &Log, error: Option<&Error>) -> Option<String> {
+    error.map(|error| describe::failure(log, error))
 }
 
 fn pool_created(event: &PoolCreatedEvent) {

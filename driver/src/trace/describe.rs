@@ -65,11 +65,23 @@ impl fmt::Display for Selector<'_> {
 }
 
 /// A deployment: its type, and each server with its type, round-trip time and error.
-pub(super) struct Topology<'a>(pub(super) &'a TopologyDescription);
+pub(super) struct Topology<'a> {
+    description: &'a TopologyDescription,
+    error_len_max: usize,
+}
+
+impl<'a> Topology<'a> {
+    pub(super) fn new(log: &Log, description: &'a TopologyDescription) -> Self {
+        Self {
+            description,
+            error_len_max: log.document_len_max,
+        }
+    }
+}
 
 impl fmt::Display for Topology<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let topology = self.0;
+        let topology = self.description;
         write!(f, "{{ type: {}", topology.topology_type)?;
         if let Some(name) = &topology.set_name {
             write!(f, ", setName: {name:?}")?;
@@ -89,6 +101,7 @@ impl fmt::Display for Topology<'_> {
                 write!(f, ", roundTripTimeMS: {:.3}", super::millis(rtt))?;
             }
             if let Some(error) = &server.error {
+                let error = json::text(error, self.error_len_max);
                 write!(f, ", error: \"{error}\"")?;
             }
             f.write_str(" }")?;

@@ -79,7 +79,7 @@ pub(crate) fn pause(_operation: &Operation, _until: Instant, _now: Instant) {}
 pub(crate) struct OperationSpan;
 
 impl OperationSpan {
-    pub(crate) fn new(_spec: &CommandSpec, _id: OperationId) -> Self {
+    pub(crate) fn new(_shared: &Shared, _spec: &CommandSpec, _id: OperationId) -> Self {
         Self
     }
 

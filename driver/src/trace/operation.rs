@@ -11,8 +11,8 @@ use mongo_client_core::{
 };
 use tracing::{Instrument, Level, Span, debug, debug_span, enabled, field};
 
-use super::{OPERATION, millis};
-use crate::exec::Executed;
+use super::{OPERATION, json, millis};
+use crate::{exec::Executed, shared::Shared};
 
 /// Commands whose first value is the name of a collection.
 const ON_COLLECTION: [&str; 17] = [
@@ -56,16 +56,22 @@ fn collection(spec: &CommandSpec) -> Option<&str> {
 }
 
 /// The span of one operation.
-pub(crate) struct OperationSpan {
+pub(crate) struct OperationSpan<'a> {
+    shared: &'a Shared,
     span: Span,
     secret: bool,
 }
 
-impl OperationSpan {
-    pub(crate) fn new(spec: &CommandSpec, id: OperationId) -> Self {
+impl<'a> OperationSpan<'a> {
+    pub(crate) fn new(shared: &'a Shared, spec: &CommandSpec, id: OperationId) -> Self {
         if !enabled!(target: OPERATION, Level::DEBUG) {
             let span = Span::none();
-            return Self { span, secret: true };
+            let secret = true;
+            return Self {
+                shared,
+                span,
+                secret,
+            };
         }
         let span = debug_span!(
             target: OPERATION,
@@ -80,7 +86,11 @@ impl OperationSpan {
             error = field::Empty,
         );
         let secret = is_secret(&spec.body);
-        Self { span, secret }
+        Self {
+            shared,
+            span,
+            secret,
+        }
     }
 
     /// Runs the operation in the span, which is entered for each poll and never held between two.
@@ -104,7 +114,8 @@ impl OperationSpan {
             }
             Err(error) => {
                 let error = redacted(error, self.secret);
-                self.span.record("error", field::display(error));
+                let error = json::text(&error, self.shared.outbox.log.document_len_max);
+                self.span.record("error", error.as_str());
             }
         }
     }

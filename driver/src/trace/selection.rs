@@ -37,7 +37,7 @@ macro_rules! tell {
             selector = %Selector(&$this.criteria.target),
             operationId = $this.id.0,
             operation = name($this.operation.spec()),
-            topologyDescription = %Topology(&view.description),
+            topologyDescription = %Topology::new(&$this.shared.outbox.log, &view.description),
             $($field = $value,)*
             $message
         );

@@ -34,8 +34,9 @@ pub(super) fn emit(log: &Log, event: &SdamEvent) {
         SdamEvent::ServerClosed(e) => tell_of!(&e.address, "Stopped server monitoring"),
         SdamEvent::TopologyDescriptionChanged(e) => tell!(
             "Topology description changed",
-            previousDescription = tracing::field::display(Topology(&e.previous_description)),
-            newDescription = tracing::field::display(Topology(&e.new_description))
+            previousDescription =
+                tracing::field::display(Topology::new(log, &e.previous_description)),
+            newDescription = tracing::field::display(Topology::new(log, &e.new_description))
         ),
         SdamEvent::ServerHeartbeatStarted(e) => tell_of!(
             &e.server_address,
