@@ -162,6 +162,7 @@ fn network_errors_up_to_hello_are_labelled_as_overload() {
     ended.conn.handle_read(0, ended.now);
     let closed = ended.closed();
     assert_eq!(closed.phase, Phase::Hello);
+    assert!(closed.error.to_string().contains("may require TLS"));
     assert!(is_overload(&closed));
 
     let mut authenticating = application(with_credential(Some(AuthMechanism::Plain)), 1);

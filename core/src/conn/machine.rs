@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     auth::DerivedKey,
-    error::Error,
+    error::{Error, ErrorKind},
     hello::HelloReply,
     id::{ConnId, ExchangeId},
     options::Compressor,
@@ -585,6 +585,34 @@ impl Connection {
         }
     }
 
+    /// Says what the end of the stream probably means before the first reply: a server has no
+    /// other way to refuse one who speaks TLS or does not, or who has no certificate.
+    fn explain(&self, error: Error) -> Error {
+        let ErrorKind::Io(io) = &*error.kind else {
+            return error;
+        };
+        let end = match io.kind() {
+            io::ErrorKind::UnexpectedEof => "closed",
+            io::ErrorKind::ConnectionReset => "reset",
+            _ => return error,
+        };
+        let when = match (self.phase(), self.channel.is_secure()) {
+            (Phase::Connect, true) => "during the TLS handshake; the server may not speak TLS",
+            (Phase::Hello, true) => {
+                "after the TLS handshake, before the first reply; the server may require a client \
+                 certificate (tlsCertificateKeyFile) or refuse the one it got"
+            }
+            (Phase::Hello, false) => {
+                "before the first reply; the server may require TLS (tls=true)"
+            }
+            _ => return error,
+        };
+        Error::io(io::Error::new(
+            io.kind(),
+            format!("connection {end} {when}"),
+        ))
+    }
+
     fn perish(&mut self, error: Error) {
         let error = match &mut self.state {
             State::Perished => return,
@@ -592,6 +620,7 @@ impl Connection {
             State::Opening(opening) => opening.parting.take().unwrap_or(error),
             _ => error,
         };
+        let error = self.explain(error);
         let error = error.with_server(self.config.address.clone());
         let closed = ConnError::new(error, self.phase());
         self.state = State::Perished;

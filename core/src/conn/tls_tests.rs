@@ -203,6 +203,15 @@ fn end_during_the_tls_handshake_is_overload_but_a_bad_certificate_is_not() {
     let ended = closed(ended);
     assert_eq!(ended.phase, Phase::Connect);
     assert!(ended.error.contains_label(SYSTEM_OVERLOADED_ERROR));
+    assert!(ended.error.to_string().contains("may not speak TLS"));
+
+    let mut silenced = Pair::new(CA, usize::MAX);
+    silenced.carry();
+    silenced.conn.handle_read(0, Instant::ZERO);
+    let silenced = closed(silenced);
+    assert_eq!(silenced.phase, Phase::Hello);
+    let text = silenced.error.to_string();
+    assert!(text.contains("tlsCertificateKeyFile"), "{text}");
 
     let mut refused = Pair::new(OTHER_CA, usize::MAX);
     refused.carry();
