@@ -1,7 +1,11 @@
 //! What the tests of logins and transports share: who a client is, why it is refused, and that no
 //! error shows a password.
 
-use std::{error::Error as _, fmt::Write as _, time::Duration};
+use std::{
+    error::Error as _,
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use bson::{Document, doc};
 use mongo_client::{
@@ -11,7 +15,7 @@ use mongo_client::{
     options::{ClientOptions, Credential},
 };
 
-use crate::live::{self, Event, Recorder};
+use crate::live::{self, Event, PATIENCE, Recorder};
 
 /// The reply to `ping`.
 ///
@@ -139,9 +143,12 @@ pub async fn refusal(mut options: ClientOptions) -> Refusal {
             failure.is_some()
         })
         .await;
-    let operation = ping(&client).await;
-    Refusal {
-        check: failure.expect("was waited for"),
-        operation: operation.expect_err("no server can be used"),
+    let check = failure.expect("was waited for");
+    // The failure is published right after the event, but by another thread.
+    let mut operation = ping(&client).await.expect_err("no server can be used");
+    let deadline = Instant::now() + PATIENCE;
+    while !operation.to_string().contains(&check.kind.to_string()) && Instant::now() < deadline {
+        operation = ping(&client).await.expect_err("no server can be used");
     }
+    Refusal { check, operation }
 }

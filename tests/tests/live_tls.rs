@@ -12,7 +12,7 @@ use mongo_client::{
 use mongo_client_tests::{
     deploy,
     fault::{Proxy, TlsListener},
-    live, rt,
+    live, rt, secure,
 };
 
 fn file(name: &str) -> PathBuf {
@@ -30,13 +30,14 @@ fn options_with(uri: &str, tls: TlsOptions) -> ClientOptions {
     options
 }
 
-/// Why no server is found within two seconds.
-async fn refusal(mut options: ClientOptions) -> String {
-    options.server_selection_timeout = Some(Duration::from_secs(2));
-    let client = live::build(options);
-    let error = client.list_database_names().await.unwrap_err();
-    assert!(error.is_server_selection(), "{error:?}");
-    error.to_string()
+/// Why the first server cannot be used.
+async fn refusal(options: ClientOptions) -> String {
+    let hosts = options.hosts.clone();
+    let refusal = secure::refusal(options).await;
+    let server = refusal.check.server_address().expect("it is named");
+    assert!(hosts.contains(server), "{server}");
+    refusal.assert_names(&server.to_string());
+    refusal.why()
 }
 
 fn refused_to_build(options: ClientOptions) -> Error {
@@ -149,7 +150,9 @@ fn revoked_certificate_is_refused_only_with_the_list() {
 
         let listed = trusting("ca.pem").crl_file_path(file("crl.pem"));
         let why = refusal(options_with(&uri, listed)).await;
-        let unlisted = refusal(options_with(&uri, trusting("ca.pem"))).await;
+        let mut unlisted = options_with(&uri, trusting("ca.pem"));
+        unlisted.connect_timeout = Some(Duration::from_millis(500));
+        let unlisted = refusal(unlisted).await;
 
         assert!(why.to_lowercase().contains("revoked"), "{why}");
         // Here the handshake succeeds, and nobody answers the first message.

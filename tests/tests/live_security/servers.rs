@@ -83,6 +83,7 @@ fn destructive_strict_server_of_tls13_takes_only_good_certificates() {
         for tls in [
             trusting(),
             with("revoked-client.pem"),
+            with("expired.pem"),
             // Signed by an authority that the server does not know.
             trusting()
                 .cert_file_path(file("other-ca.pem"))
@@ -91,7 +92,8 @@ fn destructive_strict_server_of_tls13_takes_only_good_certificates() {
             let start = Instant::now();
             let refusal = refusal(options(&server, tls.clone())).await;
             refusal.assert_names(&server);
-            println!("{tls:?}: {}", refusal.why());
+            let why = refusal.why();
+            assert!(why.contains("tlsCertificateKeyFile"), "{tls:?}: {why}");
             assert!(start.elapsed() < Duration::from_secs(10));
         }
 
@@ -134,11 +136,15 @@ fn plain_and_tls_end_at_once_with_an_error_that_names_the_server() {
         without.tls = Some(Tls::Disabled);
         without.direct_connection = Some(true);
         let with = options(&plain, trusting());
-        for (server, options) in [(secured, without), (plain, with)] {
+        for (server, options, names) in [
+            (secured, without, "may require TLS"),
+            (plain, with, "may not speak TLS"),
+        ] {
             let start = Instant::now();
             let refusal = refusal(options).await;
             refusal.assert_names(&server);
-            println!("{}", refusal.why());
+            let why = refusal.why();
+            assert!(why.contains(names), "{why}");
             // Much sooner than the timeout of connecting.
             assert!(start.elapsed() < Duration::from_secs(10));
         }
