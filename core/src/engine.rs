@@ -43,9 +43,11 @@
 //! of the first command ([`implicit_session`](Engine::implicit_session)). A cursor that is given up
 //! is handed to [`kill_cursor`](Engine::kill_cursor), also after a `getMore` was cancelled.
 
+mod inputs;
 mod io;
 mod monitors;
 mod ops;
+mod probes;
 mod routes;
 mod sessions;
 mod sockets;
@@ -53,19 +55,22 @@ mod start;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod timers;
 
-use core::net::IpAddr;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
 };
 
 use bson::oid::ObjectId;
 
-pub use self::io::{
-    Census, Command, DnsInput, DnsOutput, Event, Executed, Input, LookupId, OpId, OpenError,
-    Output, SessionId, SocketId, TimerTag,
+pub use self::{
+    inputs::interleave,
+    io::{
+        Census, Command, DnsInput, DnsOutput, Event, Executed, Input, LookupId, OpId, OpenError,
+        Output, SessionId, SocketId, TimerTag,
+    },
 };
 use self::{
     ops::{Op, Origin},
@@ -79,7 +84,7 @@ use crate::{
     options::ClientOptions,
     rng::{Entropy, Rng},
     session::ClusterTime,
-    settings::{Environment, Settings},
+    settings::{self, Environment, Settings},
     time::Instant,
     tls::WallClock,
     topology::TopologyDescription,
@@ -140,7 +145,7 @@ impl Engine {
     ) -> Result<Self> {
         let unresolved = options.srv_host.is_some() && options.hosts.is_empty();
         let ready = if unresolved {
-            options.validate()?;
+            settings::check(&options)?;
             None
         } else {
             let clock = Arc::clone(&wall_clock);
@@ -259,47 +264,6 @@ impl Engine {
         self.run();
     }
 
-    fn read(&mut self, conn: SocketId, mut bytes: &[u8]) {
-        let now = self.now;
-        if bytes.is_empty() {
-            return self.with_conn(conn, |c| c.handle_read(0, now));
-        }
-        while !bytes.is_empty() {
-            let mut taken = 0;
-            self.with_conn(conn, |c| {
-                let space = c.read_space();
-                taken = space.len().min(bytes.len());
-                space[..taken].copy_from_slice(&bytes[..taken]);
-                c.handle_read(taken, now);
-            });
-            if taken == 0 {
-                return;
-            }
-            bytes = &bytes[taken..];
-        }
-    }
-
-    fn timeout(&mut self) {
-        for tag in self.tables.timers.take_due(self.now) {
-            let now = self.now;
-            match tag {
-                TimerTag::Lookup => self.lookup_timeout(),
-                TimerTag::Monitor(id) => self.monitor_timeout(id),
-                TimerTag::Op(id) => self.op_timeout(id),
-                TimerTag::Pool(id) => {
-                    if let Some(server) = self.tables.servers.get_mut(&id) {
-                        server.maintained = Some(now);
-                    }
-                    self.tables.with_pool(id, |pool| pool.handle_timeout(now));
-                }
-                TimerTag::Probe(id) => self.probe_timeout(id),
-                TimerTag::Shutdown => self.shutdown_timeout(),
-                TimerTag::Socket(id) => self.socket_timeout(id),
-                TimerTag::Topology => self.with_topology(|t| t.handle_timeout(now)),
-            }
-        }
-    }
-
     /// The next thing for the host to do; `None` when there is nothing at present.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -375,26 +339,6 @@ impl Engine {
         self.object_ids.generate((self.wall_clock)())
     }
 
-    /// What the engine holds at this moment.
-    #[must_use]
-    pub fn census(&self) -> Census {
-        let servers = self.tables.servers.values();
-        Census {
-            pools: servers
-                .clone()
-                .map(|server| (server.address.clone(), server.pool.counts()))
-                .collect(),
-            ops: self.ops.len(),
-            operations: servers.map(|server| server.operations).sum(),
-            sockets: self.tables.sockets.len(),
-            tickets: self.tables.tickets.len(),
-            sessions_idle: self.sessions.pool.len(),
-            sessions_open: self.sessions.open(),
-            timers: self.tables.timers.len(),
-            lookups: usize::from(self.lookup.is_some()),
-        }
-    }
-
     /// Time does not go back.
     fn see(&mut self, now: Instant) {
         self.now = self.now.max(now);
@@ -414,22 +358,4 @@ impl fmt::Debug for Engine {
             .field("sockets", &self.tables.sockets.len())
             .finish_non_exhaustive()
     }
-}
-
-/// The order in which to try the addresses of a host: alternating families, beginning with that of
-/// the first (RFC 8305, section 4). Start the next one 250 ms after the last, or when it fails; the
-/// first that connects wins.
-#[must_use]
-pub fn interleave(addresses: &[IpAddr]) -> Vec<IpAddr> {
-    let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
-    let (mut same, mut other): (VecDeque<IpAddr>, VecDeque<IpAddr>) = addresses
-        .iter()
-        .copied()
-        .partition(|ip| ip.is_ipv6() == first_is_v6);
-    let mut out = Vec::with_capacity(addresses.len());
-    while !same.is_empty() || !other.is_empty() {
-        out.extend(same.pop_front());
-        out.extend(other.pop_front());
-    }
-    out
 }

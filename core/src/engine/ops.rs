@@ -3,21 +3,29 @@
 //! The sequence is [`Operation`]'s. An operation is out of the table while it advances, and back in
 //! it with exactly one thing to wait for, or over.
 
-use super::{
-    Command, Engine, Executed, OpId, Output, Phase, SessionId, SocketId, TimerTag,
-    tables::{Held, User, pool_gone},
-};
+mod exchange;
+mod lease;
+mod select;
+
+use std::time::Duration;
+
+use super::{Command, Engine, Executed, OpId, Output, SessionId, SocketId, TimerTag, tables::Held};
 use crate::{
     conn::Health,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     event::{CommandMonitor, cmap::ConnectionClosedReason},
     id::{OperationId, ServerId, Ticket},
-    op::{ConnFacts, Failure, Operation, Progress, Selected, Stage, Want},
-    pool::{CancelReason, Checkout, Lease, PoolError},
-    select::{Criteria, Selection, describe_failure, select},
+    op::{Failure, Operation, Progress, Stage, Want},
+    pool::CancelReason,
     session::SessionState,
     time::Instant,
 };
+
+/// An operation that fails so often without waiting pauses: with a deadline the number of attempts
+/// has no other limit.
+const STEPS_MAX: u32 = 300;
+/// How long it pauses.
+const BREATHER: Duration = Duration::from_millis(10);
 
 /// The session of an operation.
 #[derive(Debug)]
@@ -130,7 +138,16 @@ impl Engine {
 
     /// Goes on with an operation until it waits or is over.
     pub(super) fn advance(&mut self, mut op: Op) {
+        let mut steps = 0;
         loop {
+            steps += 1;
+            if steps > STEPS_MAX {
+                let until = self.now + BREATHER;
+                self.tables.timers.set(TimerTag::Op(op.id), Some(until));
+                op.wait = Wait::Pause;
+                self.ops.insert(op.id, op);
+                return;
+            }
             match self.step(&mut op) {
                 Flow::Continue => {}
                 Flow::Done(result) => return self.finish(op, result),
@@ -187,89 +204,6 @@ impl Engine {
             .map_or(Health::Perished, |conn| conn.health())
     }
 
-    /// Finds a server, or waits for the topology to change.
-    fn select(&mut self, op: &mut Op) -> Flow {
-        self.release(op);
-        if self.phase == Phase::Closed {
-            return Flow::Done(Err(Error::new(ErrorKind::Shutdown)));
-        }
-        let (Some(running), Some(view), Some(operation)) =
-            (&self.running, self.tables.view.clone(), &mut op.operation)
-        else {
-            return Flow::Done(Err(Error::internal("a selection without a topology")));
-        };
-        let Want::Server {
-            target,
-            deprioritized,
-        } = operation.want()
-        else {
-            return Flow::Continue;
-        };
-        let mut criteria = Criteria::new(target.clone());
-        criteria.deprioritized.extend_from_slice(deprioritized);
-        let (until, asked) = match op.wait {
-            Wait::Server { until, asked } => (until, asked),
-            _ => {
-                let until = self.now + running.settings.server_selection_timeout;
-                (op.command.deadline.map_or(until, |at| at.min(until)), None)
-            }
-        };
-        // Whatever comes next, a later selection has a time limit of its own.
-        op.wait = Wait::Start;
-        let servers = &self.tables.servers;
-        let load = |id| servers.get(&id).map_or(0, |server| server.operations);
-        match select(&view, &criteria, load, &mut self.rng) {
-            Selection::Server {
-                id,
-                server,
-                server_type,
-                topology_type,
-            } => {
-                self.tables.timers.set(TimerTag::Op(op.id), None);
-                if let Some(target) = self.tables.servers.get_mut(&id) {
-                    target.operations += 1;
-                    op.counted = Some(id);
-                }
-                let selected = Selected {
-                    server: id,
-                    address: server.address.clone(),
-                    server_type,
-                    topology_type,
-                    min_rtt: server.min_round_trip_time,
-                };
-                operation.selected(selected, self.now);
-                Flow::Continue
-            }
-            Selection::Incompatible(error) | Selection::Invalid(error) => {
-                self.failed(op, error, Stage::Selection)
-            }
-            Selection::None if self.now >= until => {
-                let message = describe_failure(&view, &criteria);
-                let error = Error::new(ErrorKind::ServerSelection { message }).with_timeout();
-                self.failed(op, error, Stage::Selection)
-            }
-            Selection::None => {
-                self.tables.timers.set(TimerTag::Op(op.id), Some(until));
-                self.selecting.insert(op.id);
-                if asked != Some(view.version) {
-                    let now = self.now;
-                    self.with_topology(|t| t.request_check(now));
-                }
-                let asked = Some(view.version);
-                Flow::Wait(Wait::Server { until, asked })
-            }
-        }
-    }
-
-    /// There is a new view: all who wait for a server look at it, in the order of their coming.
-    pub(super) fn select_again(&mut self) {
-        for id in std::mem::take(&mut self.selecting) {
-            if let Some(op) = self.ops.remove(&id) {
-                self.advance(op);
-            }
-        }
-    }
-
     fn failed(&mut self, op: &mut Op, error: Error, stage: Stage) -> Flow {
         let Some(operation) = &mut op.operation else {
             return Flow::Done(Err(error));
@@ -278,125 +212,6 @@ impl Engine {
         let failure = Failure { error, stage };
         let progress = operation.failed(failure, session, self.now, &mut self.rng);
         progress.into()
-    }
-
-    /// Asks the pool for a connection.
-    fn check_out(&mut self, op: &mut Op, id: ServerId) -> Flow {
-        let now = self.now;
-        loop {
-            let Some(checkout) = self.tables.with_checkout(id, op.id, now) else {
-                let address = op.operation.as_ref().and_then(|o| o.server());
-                let error = address.map_or_else(
-                    || Error::internal("no server was selected"),
-                    |selected| pool_gone(&selected.address),
-                );
-                return self.failed(op, error, Stage::Checkout);
-            };
-            match checkout {
-                Checkout::Ready(lease) => {
-                    if self.health(lease.conn) == Health::Idle {
-                        return self.leased(op, id, lease);
-                    }
-                    // It broke while nobody used it.
-                    let (token, why) = (lease.token, ConnectionClosedReason::Error);
-                    self.tables.forget(lease.conn, false);
-                    self.tables
-                        .with_pool(id, |pool| pool.discard(token, why, now));
-                }
-                Checkout::Refused(error) => return self.refused(op, id, &error),
-                Checkout::Wait(ticket) => {
-                    let limit = self.running.as_ref();
-                    let limit = limit.and_then(|running| running.settings.wait_queue_timeout);
-                    let until = [limit.map(|limit| now + limit), op.command.deadline];
-                    let until = until.into_iter().flatten().min();
-                    self.tables.timers.set(TimerTag::Op(op.id), until);
-                    return Flow::Wait(Wait::Ticket { server: id, ticket });
-                }
-            }
-        }
-    }
-
-    fn refused(&mut self, op: &mut Op, id: ServerId, error: &PoolError) -> Flow {
-        // Pools are closed with the engine; then it is not the pool's fault.
-        if self.phase == Phase::Closed {
-            return Flow::Done(Err(Error::new(ErrorKind::Shutdown)));
-        }
-        let server = self.tables.servers.get(&id);
-        let error = match (server, op.operation.as_ref().and_then(|o| o.server())) {
-            (Some(server), _) => error.into_error(&server.address),
-            (None, Some(selected)) => error.into_error(&selected.address),
-            (None, None) => Error::internal("no server was selected"),
-        };
-        self.failed(op, error, Stage::Checkout)
-    }
-
-    /// A ticket has its result.
-    pub(super) fn settled(
-        &mut self,
-        op: Option<OpId>,
-        server: ServerId,
-        result: std::result::Result<Lease<SocketId>, PoolError>,
-    ) {
-        let Some(mut op) = op.and_then(|id| self.ops.remove(&id)) else {
-            // Nobody waits for it any more.
-            if let Ok(lease) = result {
-                let idle = self.health(lease.conn) == Health::Idle;
-                let held = Held {
-                    server,
-                    token: lease.token,
-                    socket: lease.conn,
-                    exchange: None,
-                };
-                let why = (!idle).then_some(ConnectionClosedReason::Error);
-                self.tables.check_in(held, idle, why, self.now);
-            }
-            return;
-        };
-        self.tables.timers.set(TimerTag::Op(op.id), None);
-        let flow = match result {
-            Ok(lease) => self.leased(&mut op, server, lease),
-            Err(error) => self.refused(&mut op, server, &error),
-        };
-        match flow {
-            Flow::Done(result) => self.finish(op, result),
-            _ => self.advance(op),
-        }
-    }
-
-    /// Has a connection: builds the request of this attempt.
-    fn leased(&mut self, op: &mut Op, server: ServerId, lease: Lease<SocketId>) -> Flow {
-        let now = self.now;
-        op.held = Some(Held {
-            server,
-            token: lease.token,
-            socket: lease.conn,
-            exchange: None,
-        });
-        let Some(socket) = self.tables.sockets.get_mut(&lease.conn) else {
-            return Flow::Done(Err(Error::internal("a lease without a socket")));
-        };
-        socket.user = User::Op(op.id);
-        let hello = socket.conn.as_ref().and_then(|conn| conn.hello());
-        let (Some(hello), Some(operation)) = (hello, &mut op.operation) else {
-            return Flow::Done(Err(Error::internal("a lease without a handshake")));
-        };
-        let facts = ConnFacts::from(hello);
-        if operation.sends_session(&facts) {
-            // Sessions: an implicit session is taken only once a connection is had.
-            if let OpSession::None = op.session {
-                op.session = OpSession::Own(SessionState::implicit());
-            }
-            let view = self.tables.view.as_deref();
-            let terms = self.sessions.terms(view, self.running.as_ref());
-            let entropy = &mut *self.entropy;
-            self.sessions.acquire(&mut op.session, terms, entropy, now);
-        }
-        let session = self.sessions.of(&mut op.session);
-        let time = self.cluster_time.as_ref();
-        match operation.checked_out(&facts, session, time, now) {
-            Ok(()) => Flow::Continue,
-            Err(error) => Flow::Done(Err(error)),
-        }
     }
 
     /// Ends an operation: everything it held goes back, and its result leaves.
@@ -497,5 +312,3 @@ impl Engine {
         op.monitor = None;
     }
 }
-
-mod exchange;

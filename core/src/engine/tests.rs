@@ -1,8 +1,12 @@
 //! The whole engine against servers in memory.
 
+mod auth;
 mod cancel;
+mod hostile;
+mod life;
 mod world;
 
+use core::net::IpAddr;
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use bson::doc;
