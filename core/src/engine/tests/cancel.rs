@@ -65,7 +65,10 @@ fn cancelling_one_of_a_queue_leaves_the_order_of_the_others() {
     let mut world = World::new(&[], |options| options.max_pool_size = Some(1));
     world.execute(find(0)).unwrap();
     let ops: Vec<_> = (1..5).map(|n| world.submit(find(n))).collect();
+    let waiting = |world: &World| world.engine.census().pools[0].1.waiting;
+    assert_eq!(waiting(&world), 3);
     world.engine.cancel(ops[1], world.now);
+    assert_eq!(waiting(&world), 2, "it has left the queue at once");
     world.settle();
     assert!(!world.done.contains_key(&ops[1]));
     let order: Vec<_> = world
