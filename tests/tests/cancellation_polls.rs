@@ -235,7 +235,7 @@ fn retried() -> Vec<Case> {
             verb(e.things.find_one_and_delete(zero()), at, |found| assert_eq!(found, Some(zero())))
                 .await),
         case!("aggregate", "aggregate", e, at =>
-            verb(e.things.aggregate([doc! { "$match": zero() }]), at, |cursor| drop(cursor)).await),
+            verb(e.things.aggregate([doc! { "$match": zero() }]), at, drop).await),
         case!("count_documents", "aggregate", e, at =>
             verb(e.things.count_documents(zero()), at, |n| assert_eq!(n, 1)).await),
         case!("distinct", "distinct", e, at =>
@@ -260,7 +260,7 @@ fn others() -> Vec<Case> {
         case!("list_database_names", "", e, at =>
             verb(e.client.list_database_names(), at, |found| assert_eq!(found, ["db"])).await),
         case!("list_collections", "", e, at =>
-            verb(e.db.list_collections(), at, |cursor| drop(cursor)).await),
+            verb(e.db.list_collections(), at, drop).await),
         case!("list_collection_names", "", e, at =>
             verb(e.db.list_collection_names(), at, |found| assert_eq!(found, ["c"])).await),
         case!("create_collection", "", e, at =>
@@ -273,7 +273,7 @@ fn others() -> Vec<Case> {
             })
             .await),
         case!("run_cursor_command", "find", e, at =>
-            verb(e.db.run_cursor_command(doc! { "find": "c", "filter": zero() }), at, |c| drop(c))
+            verb(e.db.run_cursor_command(doc! { "find": "c", "filter": zero() }), at, drop)
                 .await),
         case!("unacknowledged insert_one", "", e, at => {
             let document = doc! { "_id": 0, "pad": "x".repeat(200) };
@@ -288,7 +288,7 @@ fn others() -> Vec<Case> {
 fn parts() -> Vec<Case> {
     vec![
         case!("find", "", e, at =>
-            verb(e.things.find(doc! { "_id": CURSOR }), at, |cursor| drop(cursor)).await),
+            verb(e.things.find(doc! { "_id": CURSOR }), at, drop).await),
         case!("find and all its documents", "", e, at => {
             let all = async {
                 let cursor = e.things.find(doc! { "_id": CURSOR }).await?;
