@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use mongo_client_core::{net::ServerAddress, time::Instant};
+use mongo_client_core::{engine::interleave, net::ServerAddress, time::Instant};
 
 use crate::{
     runtime::{BoxStream, DialTarget, Runtime},
@@ -66,7 +66,7 @@ pub(crate) async fn dial(
                 message,
             )));
         }
-        let targets = interleave(ips)
+        let targets = interleave(&ips)
             .into_iter()
             .take(ADDRESSES_MAX)
             .map(|ip| DialTarget::Tcp {
@@ -85,21 +85,6 @@ pub(crate) async fn dial(
             message,
         )))
     })
-}
-
-/// Alternates address families, beginning with the family of the first address (RFC 8305, 4).
-fn interleave(ips: Vec<IpAddr>) -> Vec<IpAddr> {
-    let Some(first_is_v6) = ips.first().map(IpAddr::is_ipv6) else {
-        return ips;
-    };
-    let (mut same, mut other): (VecDeque<_>, VecDeque<_>) =
-        ips.into_iter().partition(|ip| ip.is_ipv6() == first_is_v6);
-    let mut out = Vec::with_capacity(same.len() + other.len());
-    while !same.is_empty() || !other.is_empty() {
-        out.extend(same.pop_front());
-        out.extend(other.pop_front());
-    }
-    out
 }
 
 type Attempt = Pin<Box<dyn Future<Output = io::Result<BoxStream>> + Send>>;

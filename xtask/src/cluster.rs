@@ -326,7 +326,7 @@ impl Cluster {
     ///
     /// When it does not run.
     pub fn freeze(&self, index: usize) -> Result {
-        self.signal(index, "STOP")
+        process::freeze(self.pid(index)?)
     }
 
     /// Lets a frozen member go on.
@@ -335,7 +335,7 @@ impl Cluster {
     ///
     /// When it does not run.
     pub fn thaw(&self, index: usize) -> Result {
-        self.signal(index, "CONT")
+        process::signal(self.pid(index)?, "CONT")
     }
 
     /// Lets the servers live on without their owner.
@@ -344,10 +344,9 @@ impl Cluster {
         self.servers.iter_mut().for_each(Mongod::forget);
     }
 
-    fn signal(&self, index: usize, name: &str) -> Result {
+    fn pid(&self, index: usize) -> Result<u32> {
         let pid = self.servers.get(index).and_then(Mongod::pid);
-        let pid = pid.ok_or_else(|| Failure::new(format!("member {index} does not run")))?;
-        process::signal(pid, name)
+        pid.ok_or_else(|| Failure::new(format!("member {index} does not run")))
     }
 
     fn spawn_all(&mut self) -> Result<Vec<Wire>> {

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::{Failure, Result};
 
@@ -60,6 +61,39 @@ pub fn missing(command: &Command, error: &std::io::Error) -> Failure {
 pub fn signal(pid: u32, name: &str) -> Result {
     run(Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "kill", name, &pid.to_string()]))
         .map(drop)
+}
+
+/// Stops a process, and returns when all its threads stand still: the signal alone lets a busy
+/// machine's threads run on for a while.
+///
+/// # Errors
+///
+/// When there is no such process, or it does not stop within ten seconds.
+pub fn freeze(pid: u32) -> Result {
+    signal(pid, "STOP")?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !stands_still(pid) {
+        if Instant::now() > deadline {
+            return Err(Failure::new(format!("process {pid} does not stop")));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Whether the kernel says of every thread that it is stopped (proc(5): state `T`).
+fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name before it may hold anything, also parentheses.
+        let state = stat
+            .rsplit_once(") ")
+            .map(|(_, rest)| rest.starts_with('T'));
+        state.unwrap_or(true)
+    })
 }
 
 /// The last lines of a text.

@@ -14,7 +14,7 @@ use crate::runtime::{BoxDatagram, BoxFuture, Job, RuntimeGone, Timer};
 #[test]
 fn families_alternate_beginning_with_the_first() {
     let ips = addresses(&["::1", "::2", "127.0.0.1", "::3", "127.0.0.2"]);
-    let order: Vec<String> = interleave(ips).iter().map(ToString::to_string).collect();
+    let order: Vec<String> = interleave(&ips).iter().map(ToString::to_string).collect();
     assert_eq!(order, ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]);
 }
 
