@@ -19,7 +19,7 @@ use mongo_client_tests::sim::{
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 100;
 const OPERATIONS: i32 = 60;
 /// When the last operation begins.
 const SPAN_MS: usize = 400;
