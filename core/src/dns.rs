@@ -4,6 +4,7 @@
 //! [`SrvRecords`]. Whether the found hosts may be used is decided in [`srv`](crate::uri::srv).
 
 mod message;
+mod reader;
 mod resolv_conf;
 mod resolver;
 #[cfg(test)]

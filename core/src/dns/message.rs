@@ -1,19 +1,23 @@
 //! DNS messages: the question that is sent and what an answer says about it.
 //!
-//! Answers come from the network: their header is checked before the codec sees them, so that its
-//! memory is bounded by their length.
+//! Answers come from the network. Of them the question and the answer section are read, by a
+//! [`Reader`] whose time and memory are bounded by the length of the message; what else there is
+//! does not matter (RFC 1035, 4.1).
 
 use std::time::Duration;
 
-use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, TYPE, rdata::RData};
-
-use super::DnsFault;
+use super::{
+    DnsFault,
+    reader::{Broken, Data, Reader, Record},
+};
 use crate::net::ServerAddress;
 
 /// The longest message: its length is sent in 16 bits.
 pub(super) const MESSAGE_LEN_MAX: usize = 65_535;
 /// The length of a message's header.
 const HEADER_LEN: usize = 12;
+/// The class of the internet.
+pub(super) const CLASS_IN: u16 = 1;
 /// The longest chain of aliases that is followed.
 const ALIASES_MAX: usize = 8;
 
@@ -27,10 +31,10 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn record_type(self) -> TYPE {
+    pub(super) fn record_type(self) -> u16 {
         match self {
-            Self::Srv => TYPE::SRV,
-            Self::Txt => TYPE::TXT,
+            Self::Srv => 33,
+            Self::Txt => 16,
         }
     }
 }
@@ -67,15 +71,17 @@ pub(super) fn question(id: u16, name: &str, kind: Kind) -> Result<Vec<u8>, DnsFa
     if name.len() > 253 || !name.split('.').all(label_ok) {
         return Err(invalid());
     }
-    let mut packet = Packet::new_query(id);
-    packet.set_flags(PacketFlag::RECURSION_DESIRED);
-    packet.questions.push(Question::new(
-        Name::new(name).map_err(|_| invalid())?,
-        QTYPE::TYPE(kind.record_type()),
-        QCLASS::CLASS(CLASS::IN),
-        false,
-    ));
-    packet.build_bytes_vec().map_err(|_| invalid())
+    let mut out = id.to_be_bytes().to_vec();
+    // Recursion is desired; there is one question and nothing else.
+    out.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    for label in name.split('.') {
+        out.push(u8::try_from(label.len()).map_err(|_| invalid())?);
+        out.extend(label.as_bytes());
+    }
+    out.push(0);
+    out.extend(kind.record_type().to_be_bytes());
+    out.extend(CLASS_IN.to_be_bytes());
+    Ok(out)
 }
 
 /// Reads a message that may answer the question.
@@ -90,53 +96,58 @@ pub(super) fn answer(message: &[u8], id: u16, name: &str, kind: Kind) -> Verdict
     if header[2] & 0x02 != 0 {
         return Verdict::Truncated;
     }
+    let unreadable = match code {
+        0 | 3 => Verdict::Malformed,
+        // Servers that fail do not always repeat the question properly.
+        _ => Verdict::Failure(code),
+    };
     if !counts_fit(header, message.len()) {
-        return Verdict::Malformed;
+        return unreadable;
     }
-    let Ok(packet) = Packet::parse(message) else {
-        return match code {
-            0 | 3 => Verdict::Malformed,
-            // Servers that fail do not always repeat the question properly.
-            _ => Verdict::Failure(code),
-        };
-    };
-    let asked = |q: &Question<'_>| {
-        text(&q.qname).is_some_and(|n| n.eq_ignore_ascii_case(name))
-            && q.qtype == QTYPE::TYPE(kind.record_type())
-    };
-    match packet.questions.as_slice() {
-        [question] if asked(question) => {}
-        [] if code != 0 && code != 3 => {}
+    let mut reader = Reader::new(message, HEADER_LEN);
+    match count(header, 4) {
+        0 if !matches!(code, 0 | 3) => {}
+        1 => match reader.question() {
+            Ok((Some(asked), record_type))
+                if asked.eq_ignore_ascii_case(name) && record_type == kind.record_type() => {}
+            Ok(_) => return Verdict::Foreign,
+            Err(Broken) => return unreadable,
+        },
         _ => return Verdict::Foreign,
     }
     match code {
-        0 => records(&packet, name, kind),
+        0 => match (0..count(header, 6))
+            .map(|_| reader.record(kind))
+            .collect::<Result<Vec<_>, _>>()
+        {
+            Ok(found) => records(found.into_iter().flatten().collect(), name, kind),
+            Err(Broken) => Verdict::Malformed,
+        },
         3 => Verdict::NoSuchName,
         code => Verdict::Failure(code),
     }
 }
 
-/// Whether the message is long enough for the records that its header announces.
-fn counts_fit(header: &[u8; HEADER_LEN], len: usize) -> bool {
-    let count = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
-    let records = count(6) + count(8) + count(10);
-    // The least lengths: root name, type and class; and with time to live and data length.
-    HEADER_LEN + count(4) * 5 + records * 11 <= len
+/// One of the four counts of a header.
+fn count(header: &[u8; HEADER_LEN], at: usize) -> usize {
+    usize::from(u16::from_be_bytes([header[at], header[at + 1]]))
 }
 
-fn records(packet: &Packet<'_>, name: &str, kind: Kind) -> Verdict {
-    let mut owner = name.to_owned();
+/// Whether the message is long enough for the records that its header announces.
+fn counts_fit(header: &[u8; HEADER_LEN], len: usize) -> bool {
+    let records = count(header, 6) + count(header, 8) + count(header, 10);
+    // The least lengths: root name, type and class; and with time to live and data length.
+    HEADER_LEN + count(header, 4) * 5 + records * 11 <= len
+}
+
+fn records(found: Vec<Record>, name: &str, kind: Kind) -> Verdict {
+    let mut owner = name;
     let mut ttl = u32::MAX;
     for _ in 0..ALIASES_MAX {
-        let alias = packet
-            .answers
-            .iter()
-            .find_map(|record| match &record.rdata {
-                RData::CNAME(target) if is_owned_by(&record.name, &owner) => {
-                    Some((text(&target.0)?, lifetime(record.ttl)))
-                }
-                _ => None,
-            });
+        let alias = found.iter().find_map(|record| match &record.data {
+            Data::Alias(Some(target)) if record.is_owned_by(owner) => Some((target, record.ttl)),
+            _ => None,
+        });
         let Some((target, alias_ttl)) = alias else {
             break;
         };
@@ -145,23 +156,21 @@ fn records(packet: &Packet<'_>, name: &str, kind: Kind) -> Verdict {
     }
     let mut hosts = Vec::new();
     let mut texts = Vec::new();
-    for record in &packet.answers {
-        if record.class != CLASS::IN || !is_owned_by(&record.name, &owner) {
-            continue;
-        }
-        match (&record.rdata, kind) {
-            (RData::SRV(srv), Kind::Srv) => {
-                let Some(target) = host(&srv.target).filter(|_| srv.port != 0) else {
+    for record in found.iter().filter(|record| record.is_owned_by(owner)) {
+        match &record.data {
+            Data::Alias(_) => {}
+            Data::Service { target, port } => {
+                let target = target.as_deref().filter(|t| is_host(t) && *port != 0);
+                let Some(target) = target else {
                     return Verdict::InvalidTarget;
                 };
-                ttl = ttl.min(lifetime(record.ttl));
-                hosts.push(ServerAddress::tcp(&target, srv.port));
+                ttl = ttl.min(record.ttl);
+                hosts.push(ServerAddress::tcp(target, *port));
             }
-            (RData::TXT(txt), Kind::Txt) => match String::try_from(txt.clone()) {
-                Ok(joined) => texts.push(joined),
+            Data::Text(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => texts.push(text.to_owned()),
                 Err(_) => return Verdict::TxtNotText,
             },
-            _ => {}
         }
     }
     match kind {
@@ -170,34 +179,8 @@ fn records(packet: &Packet<'_>, name: &str, kind: Kind) -> Verdict {
     }
 }
 
-/// A time to live in seconds (RFC 2181, 8: a number with the highest bit set means zero).
-fn lifetime(ttl: u32) -> u32 {
-    i32::try_from(ttl).map_or(0, |_| ttl)
-}
-
-fn is_owned_by(name: &Name<'_>, owner: &str) -> bool {
-    text(name).is_some_and(|name| name.eq_ignore_ascii_case(owner))
-}
-
-/// The name with dots; `None` when a label is not plain ASCII or contains a dot itself.
-fn text(name: &Name<'_>) -> Option<String> {
-    let mut out = String::new();
-    for label in name.get_labels() {
-        let bytes = label.as_ref();
-        if !bytes.iter().all(|&b| b.is_ascii_graphic() && b != b'.') {
-            return None;
-        }
-        if !out.is_empty() {
-            out.push('.');
-        }
-        out.push_str(std::str::from_utf8(bytes).ok()?);
-    }
-    Some(out)
-}
-
-/// The name if it can be a host's: letters, digits, hyphens and, as some use them, underscores.
-fn host(name: &Name<'_>) -> Option<String> {
-    let name = text(name)?;
+/// Whether a name can be a host's: letters, digits, hyphens and, as some use them, underscores.
+fn is_host(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    (!name.is_empty() && name.bytes().all(plain)).then_some(name)
+    !name.is_empty() && name.bytes().all(plain)
 }

@@ -374,3 +374,115 @@ fn a_million_mutated_answers_do_no_harm() {
     }
     assert!(read > 1000, "some mutations leave a readable answer");
 }
+
+#[test]
+fn the_longest_answer_may_have_thousands_of_targets() {
+    let mut r = resolver(1);
+    let (from, question) = sent(&mut r);
+    let mut truncated = question.clone();
+    truncated[2] = 0x82;
+    r.handle_datagram(from, &truncated, NOW);
+    assert!(r.poll_action().is_some());
+    r.handle_stream_opened(NOW);
+    let question = &r.poll_stream_write().expect("a question")[2..];
+    let records: Vec<_> = (1..=3250)
+        .map(|port| own(SRV, 60, &srv_data(port, &[0xc0, 12])))
+        .collect();
+    let answer = reply(question, 0, &records);
+    let mut stream = (answer.len() as u16).to_be_bytes().to_vec();
+    stream.extend(answer);
+    stream.extend([0; 9]);
+    for piece in stream.chunks(1000) {
+        r.handle_stream_bytes(piece, NOW);
+    }
+    assert_eq!(r.poll_action(), Some(DnsAction::CloseStream));
+    let (from, question) = sent(&mut r);
+    r.handle_datagram(from, &reply(&question, 3, &[]), NOW);
+    assert_eq!(done(&mut r).expect("found").hosts.len(), 3250);
+}
+
+/// What is said by an SRV record whose target is written as these bytes. Before it there is a
+/// record of no use with other bytes.
+fn target_read(before: &[u8], target: &[u8]) -> message::Verdict {
+    let question = message::question(7, "_x._tcp.a.example.com", message::Kind::Srv);
+    let question = question.expect("valid");
+    let before = own(999, 1, before);
+    let answer = reply(&question, 0, &[before, own(SRV, 60, &srv_data(9, target))]);
+    message::answer(&answer, 7, "_x._tcp.a.example.com", message::Kind::Srv)
+}
+
+#[test]
+fn names_follow_pointers_backwards_and_not_many() {
+    use message::Verdict;
+
+    let hosts = |name: &str| {
+        let hosts = vec![ServerAddress::tcp(name, 9)];
+        Verdict::Srv(hosts, Duration::from_secs(60))
+    };
+    let question = message::question(7, "_x._tcp.a.example.com", message::Kind::Srv);
+    let start = question.expect("valid").len() + 12;
+    let pointer = |to: usize| (0xc000 | to as u16).to_be_bytes();
+    let chain = |pointers: usize| {
+        let mut data = vec![1, b'b', 0];
+        let mut last = start;
+        for _ in 1..pointers {
+            let at = start + data.len();
+            data.extend(pointer(last));
+            last = at;
+        }
+        target_read(&data, &pointer(last))
+    };
+    assert_eq!(chain(1), hosts("b"));
+    assert_eq!(chain(127), hosts("b"));
+    assert_eq!(chain(128), Verdict::Malformed);
+    // Labels may come before a pointer, and between two.
+    let (data, target) = ([1, b'c', 0, 1, b'b', 0xc0, start as u8], pointer(start + 3));
+    let target = [&[1, b'a'][..], &target].concat();
+    assert_eq!(target_read(&data, &target), hosts("a.b.c"));
+    // To itself, to what comes later, past the end, and of a kind that there is not.
+    let here = start + 12 + 6;
+    for target in [
+        &pointer(here)[..],
+        &[1, b'a', 0xc0, here as u8],
+        &pointer(here + 2),
+        &pointer(0x3fff),
+        &[0x40, 1, b'a', 0],
+        &[0x80, 0],
+        &[5, b'a'],
+        &[],
+    ] {
+        assert_eq!(target_read(&[], target), Verdict::Malformed, "{target:?}");
+    }
+    // As long as a name can be, and longer.
+    let label = |len: u8| [&[len][..], &vec![b'a'; usize::from(len)]].concat();
+    let long = |last| [label(63), label(63), label(63), label(last), vec![0]].concat();
+    assert!(matches!(target_read(&[], &long(61)), Verdict::Srv(..)));
+    assert_eq!(target_read(&[], &long(62)), Verdict::Malformed);
+}
+
+#[test]
+fn what_follows_the_answers_is_not_read() {
+    let mut r = resolver(1);
+    let (from, question) = sent(&mut r);
+    let mut answer = one_host(&question);
+    // An authority that is none; its header's count says that it is there.
+    answer[9] = 1;
+    answer.extend([0xff; 20]);
+    r.handle_datagram(from, &answer, NOW);
+    let (_, question) = sent(&mut r);
+    assert_eq!(question[question.len() - 3], 16, "the text is next");
+}
+
+#[test]
+fn a_time_to_live_beyond_31_bits_is_zero() {
+    for (ttl, seconds) in [(0x7fff_ffff, 0x7fff_ffff), (0x8000_0000, 0), (u32::MAX, 0)] {
+        let mut r = resolver(1);
+        let (from, question) = sent(&mut r);
+        let data = srv_data(1, &name("a.example.com"));
+        r.handle_datagram(from, &reply(&question, 0, &[own(SRV, ttl, &data)]), NOW);
+        let (from, question) = sent(&mut r);
+        r.handle_datagram(from, &reply(&question, 3, &[]), NOW);
+        let found = done(&mut r).expect("found");
+        assert_eq!(found.min_ttl, Duration::from_secs(seconds));
+    }
+}
