@@ -234,3 +234,6 @@ async fn write_all(stream: &mut BoxStream, mut bytes: &[u8]) -> io::Result<()> {
     }
     poll_fn(|cx| Pin::new(&mut *stream).poll_flush(cx)).await
 }
+
+#[cfg(test)]
+mod tests;
