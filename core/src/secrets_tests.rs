@@ -257,9 +257,11 @@ fn commands_with_secrets_are_known_in_any_case_and_their_errors_are_redacted() {
         doc! { "find": "createUser", "speculativeAuthenticate": 1 }
     ));
 
-    let mut command = CommandError::default();
-    command.code = 11;
-    command.message = PASSWORD.to_owned();
+    let command = CommandError {
+        code: 11,
+        message: PASSWORD.to_owned(),
+        ..CommandError::default()
+    };
     let error =
         Error::new(ErrorKind::Command(command)).with_response(rawdoc! { "errmsg": PASSWORD });
     let shown = redacted(&error, true);
