@@ -187,6 +187,7 @@ impl Scram {
         if let Some(key) = self.cache.find(job.id()) {
             return Ok(self.prove(&key, &server_first, conversation));
         }
+        let job = self.cache.join(job);
         self.state = State::Deriving {
             id: job.id().clone(),
             server_first,

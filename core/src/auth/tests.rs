@@ -200,6 +200,26 @@ fn second_conversation_finds_the_key_in_the_cache() {
 }
 
 #[test]
+fn conversations_at_the_same_time_derive_once() {
+    let cache = AuthCache::default();
+    let reply = sasl(SHA256.server_first, false);
+    let begin = || {
+        let mut auth = scram(&SHA256, &cache);
+        sent(auth.start().unwrap());
+        let AuthStep::Derive(job) = auth.handle_reply(&reply).unwrap() else {
+            panic!("there is no key yet");
+        };
+        (auth, job)
+    };
+    let ((mut one, first), (mut two, second)) = (begin(), begin());
+    assert!(first.result().ptr_eq(&second.result()));
+    for (auth, job) in [(&mut one, first), (&mut two, second)] {
+        let (_, command) = sent(auth.handle_derived(job.run()).unwrap());
+        assert!(command.contains_key("saslContinue"));
+    }
+}
+
+#[test]
 fn server_without_skip_empty_exchange_gets_an_empty_message() {
     let mut auth = up_to_proof(&SHA1, &AuthCache::default());
     let step = auth.handle_reply(&sasl(SHA1.server_final, false)).unwrap();

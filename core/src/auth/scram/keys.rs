@@ -1,6 +1,10 @@
 //! Key derivation and proofs: the arithmetic of SCRAM.
 
-use std::{fmt, fmt::Write as _, sync::Arc};
+use std::{
+    fmt,
+    fmt::Write as _,
+    sync::{Arc, OnceLock, Weak},
+};
 
 use hmac::{Hmac, Mac};
 use md5::{Digest, Md5};
@@ -103,10 +107,12 @@ pub(in crate::auth) struct KeyId {
 /// The derivation of SCRAM keys from a password: thousands of hash rounds of pure CPU work.
 ///
 /// `Send + 'static`, so it can run on another thread. The number of rounds is at most 1,000,000.
+/// Jobs of one client that derive the same key at the same time wait for the first of them.
 /// `Debug` shows the number of rounds only.
 pub struct DeriveJob {
     id: KeyId,
     secret: Arc<[u8]>,
+    result: Arc<OnceLock<DerivedKey>>,
 }
 
 impl DeriveJob {
@@ -122,10 +128,25 @@ impl DeriveJob {
             salt,
             iterations,
         };
-        Self { id, secret }
+        Self {
+            id,
+            secret,
+            result: Arc::default(),
+        }
     }
 
-    pub(super) fn id(&self) -> &KeyId {
+    /// Where the result will be, while there is a job for it.
+    pub(in crate::auth) fn result(&self) -> Weak<OnceLock<DerivedKey>> {
+        Arc::downgrade(&self.result)
+    }
+
+    /// The same job with a result that another one may leave.
+    pub(in crate::auth) fn sharing(mut self, result: Arc<OnceLock<DerivedKey>>) -> Self {
+        self.result = result;
+        self
+    }
+
+    pub(in crate::auth) fn id(&self) -> &KeyId {
         &self.id
     }
 
@@ -137,13 +158,17 @@ impl DeriveJob {
     /// Runs the derivation.
     #[must_use]
     pub fn run(self) -> DerivedKey {
-        let hash = self.id.hash;
-        let salted = hash.salted_password(&self.secret, &self.id.salt, self.id.iterations);
-        DerivedKey {
-            client_key: hash.hmac(&salted, b"Client Key"),
-            server_key: hash.hmac(&salted, b"Server Key"),
-            id: self.id,
-        }
+        let Self { id, secret, result } = self;
+        let derive = || {
+            let hash = id.hash;
+            let salted = hash.salted_password(&secret, &id.salt, id.iterations);
+            DerivedKey {
+                client_key: hash.hmac(&salted, b"Client Key"),
+                server_key: hash.hmac(&salted, b"Server Key"),
+                id,
+            }
+        };
+        result.get_or_init(derive).clone()
     }
 }
 
