@@ -22,6 +22,11 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
+/// The examples of the page on runtimes.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/RUNTIMES.md")]
+struct RuntimesExamples;
+
 pub mod action;
 mod client;
 mod collection;
@@ -45,6 +50,9 @@ pub mod topology {
 }
 
 /// The async runtimes, and the trait to write another.
+///
+/// A client that was given no runtime takes tokio inside of a tokio runtime, otherwise smol, otherwise
+/// async-std, as far as their features are on.
 pub mod runtime {
     pub use mongo_client_driver::runtime::*;
     #[cfg(feature = "async-std")]
