@@ -27,10 +27,10 @@ const MESSAGE_LEN_MAX: usize = 65_535;
 /// More than any of these lookups may need.
 const MEMORY_KIB_MAX: u64 = 64 * 1024;
 
-fn options(server: &NameServer) -> ClientOptions {
+fn options(server: &NameServer, timeout: Duration) -> ClientOptions {
     let mut options = live::options(URI);
     let mut resolver = ResolverConfig::new(vec![server.address()]);
-    resolver.timeout = TIMEOUT;
+    resolver.timeout = timeout;
     options.resolver_config = Some(resolver);
     options
 }
@@ -52,7 +52,7 @@ async fn outcome(rule: impl Fn(&Query) -> Reaction + Send + Sync + 'static) -> E
 
 async fn outcome_at(server: &NameServer) -> Error {
     let (before, start) = (peak_kib(), Instant::now());
-    let client = live::build(options(server));
+    let client = live::build(options(server, TIMEOUT));
     let error = client.list_database_names().await.unwrap_err();
     let (took, grown) = (start.elapsed(), peak_kib() - before);
     assert!(took < 15 * TIMEOUT, "{took:?}: {error}");
@@ -110,7 +110,7 @@ fn the_longest_answer_is_read_to_its_end() {
             _ => Reaction::Zone,
         });
         let before = peak_kib();
-        let client = live::build(options(&server));
+        let client = live::build(options(&server, live::PATIENCE));
         client.list_database_names().await.unwrap();
         let topology = client.topology_description().await.unwrap();
         assert_eq!(topology.servers.len(), 3);
@@ -225,7 +225,7 @@ fn chains_of_aliases_are_followed_for_a_few_steps() {
                 let error = outcome_at(&server).await;
                 assert!(error.to_string().contains("no SRV records"), "{error}");
             } else {
-                let client = live::build(options(&server));
+                let client = live::build(options(&server, live::PATIENCE));
                 client.list_database_names().await.unwrap();
             }
         }
@@ -355,7 +355,7 @@ fn the_longest_texts_lead_nowhere_in_short_words() {
             "&".repeat(60_000),
         ] {
             server.change(|zone| zone.set(HOST, vec![Record::text(&text)]));
-            let mut options = options(&server);
+            let mut options = options(&server, live::PATIENCE);
             options.server_selection_timeout = Some(TIMEOUT);
             let client = live::build(options);
             let start = Instant::now();

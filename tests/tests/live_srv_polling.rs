@@ -68,7 +68,7 @@ async fn serve(service: &str, records: Vec<Record>) -> NameServer {
 fn options(server: &NameServer, uri: &str) -> ClientOptions {
     let mut options = live::options(uri);
     let mut resolver = ResolverConfig::new(vec![server.address()]);
-    resolver.timeout = Duration::from_millis(100);
+    resolver.timeout = Duration::from_secs(1);
     resolver.rescan_interval_min = Some(RESCAN);
     options.resolver_config = Some(resolver);
     // Failed lookups are repeated after as long.
