@@ -181,3 +181,65 @@ pub fn check_error(error: ConnError) -> Error {
     error.remove_label(RETRYABLE_ERROR);
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use bson::rawdoc;
+
+    use super::*;
+
+    fn broken(phase: Phase) -> ConnError {
+        let error = io::Error::from(io::ErrorKind::ConnectionReset);
+        ConnError::new(Error::io(error), phase)
+    }
+
+    fn answer(document: bson::RawDocumentBuf) -> Reply {
+        Reply::from_document(document)
+    }
+
+    #[test]
+    fn a_failed_connection_tells_how_far_it_came_and_to_which_service() {
+        let service = ObjectId::from_bytes([3; 12]);
+        for (phase, expected) in [
+            (Phase::Connect, ErrorPhase::Connect),
+            (Phase::Hello, ErrorPhase::Hello),
+            (Phase::Auth, ErrorPhase::Auth),
+            (Phase::Established, ErrorPhase::Established),
+        ] {
+            let app = app_error(&broken(phase), Generation(4), Some(service));
+            assert_eq!((app.phase, app.generation), (expected, Generation(4)));
+            assert_eq!(app.service_id, Some(service));
+        }
+    }
+
+    #[test]
+    fn a_failed_check_says_nothing_of_load() {
+        let error = broken(Phase::Hello);
+        assert!(error.error.contains_label(SYSTEM_OVERLOADED_ERROR));
+        assert!(check_error(error).labels().is_empty());
+    }
+
+    #[test]
+    fn a_reply_is_gossip_whether_it_is_an_error_or_not() {
+        let time = rawdoc! { "clusterTime": bson::Timestamp { time: 5, increment: 1 } };
+        let replies = [
+            (rawdoc! { "ok": 1, "$clusterTime": time.clone() }, true),
+            (
+                rawdoc! { "ok": 0, "code": 10107, "errmsg": "not primary", "$clusterTime": time },
+                false,
+            ),
+        ];
+        for (document, succeeded) in replies {
+            let mut told = 0;
+            let result = reply(&answer(document), |_| told += 1);
+            assert_eq!((result.is_ok(), told), (succeeded, 1));
+        }
+        let concern = rawdoc! {
+            "ok": 1, "writeConcernError": { "code": 91, "errmsg": "going down" },
+        };
+        assert!(reply(&answer(concern), |_| {}).is_err());
+        assert!(reply(&answer(rawdoc! { "n": 1 }), |_| {}).is_err());
+    }
+}

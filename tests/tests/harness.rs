@@ -4,7 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use bson::{Bson, doc};
 use futures_util::future::join_all;
-use mongo_client_core::{op::Target, options::ClientOptions, pool::PoolCounts};
+use mongo_client_core::{
+    event::{EventHandler, cmap::CmapEvent, command::CommandEvent, sdam::SdamEvent},
+    op::Target,
+    options::ClientOptions,
+    pool::PoolCounts,
+};
 use mongo_client_sim::{Behaviour, Scripted};
 use mongo_client_tests::{
     harness::{DriverHarness, EngineHarness, Harness, assert_idle, describe, find, insert},
@@ -52,6 +57,7 @@ scenarios! {
     cursors_are_killed_on_their_server
     wrong_replies_are_errors
     shutting_down_ends_what_waits_and_lets_go
+    the_same_events_are_told_in_the_same_order
 }
 
 fn start<H: Harness>(servers: &Servers, change: impl FnOnce(&mut ClientOptions)) -> H {
@@ -386,6 +392,51 @@ mod scenario {
         log.sort();
         assert_eq!(log.len(), 2, "{log:?}");
         log.push(describe(&refused));
+        log
+    }
+
+    /// A handler that notes each event's name, and what it says of reasons.
+    fn note<T: std::fmt::Debug + 'static>() -> (Arc<std::sync::Mutex<Log>>, EventHandler<T>) {
+        let log = Arc::new(std::sync::Mutex::new(Log::new()));
+        let sink = Arc::clone(&log);
+        let handler = EventHandler::callback(move |event: T| {
+            let text = format!("{event:?}");
+            let name: String = text.chars().take_while(|c| c.is_alphanumeric()).collect();
+            let reason = text.split_once("reason: ").map(|(_, rest)| rest);
+            let reason: String = reason
+                .unwrap_or_default()
+                .chars()
+                .take_while(|c| c.is_alphanumeric())
+                .collect();
+            sink.lock().unwrap().push(format!("{name} {reason}"));
+        });
+        (log, handler)
+    }
+
+    pub(super) fn the_same_events_are_told_in_the_same_order<H: Harness>(seed: u64) -> Log {
+        let servers = Servers::replica_set(seed, &[A]);
+        let (cmap, on_cmap) = note::<CmapEvent>();
+        let (command, on_command) = note::<CommandEvent>();
+        let (sdam, on_sdam) = note::<SdamEvent>();
+        let harness: H = start(&servers, |options| {
+            options.cmap_event_handler = Some(on_cmap);
+            options.command_event_handler = Some(on_command);
+            options.sdam_event_handler = Some(on_sdam);
+        });
+        let run = |spec| servers.sim.block_on(harness.execute(spec));
+        assert!(run(find(1)).is_ok());
+        once(&servers, "insert", |_| Scripted::Close);
+        assert!(run(insert(2)).is_ok());
+        once(&servers, "insert", |_| not_primary());
+        assert!(run(insert(3)).is_ok());
+        servers.sim.block_on(harness.shutdown());
+        servers.pass(SECOND);
+        let mut log = Log::new();
+        for (kind, events) in [("cmap", cmap), ("command", command), ("sdam", sdam)] {
+            let events = events.lock().unwrap();
+            assert!(events.len() > 4, "{kind}: {events:?}");
+            log.extend(events.iter().map(|event| format!("{kind} {event}")));
+        }
         log
     }
 }

@@ -88,6 +88,7 @@ impl Host {
                 Output::Write { conn } => {
                     self.writing.insert(conn);
                 }
+                Output::Event(event) => event.deliver(self.engine.options()),
                 other => panic!("not expected of scripted servers: {other:?}"),
             }
         }
