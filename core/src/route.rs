@@ -146,7 +146,7 @@ pub fn app_error(
 }
 
 /// What an error reply means to the topology (SDAM: "not writable primary" and "node is
-/// recovering"): the error of [`reply`].
+/// recovering"): the error of [`reply()`].
 #[must_use]
 pub fn reply_error(error: Error, generation: Generation, service_id: Option<ObjectId>) -> AppError {
     AppError {
