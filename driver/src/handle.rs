@@ -140,10 +140,17 @@ impl Handle {
         settings: Settings,
     ) -> &Arc<Shared> {
         static IDS: AtomicU64 = AtomicU64::new(1);
-        self.inner.shared.get_or_init(|| {
+        let mut created = false;
+        let shared = self.inner.shared.get_or_init(|| {
+            created = true;
             let id = TopologyId(IDS.fetch_add(1, Ordering::Relaxed));
-            Shared::start(runtime, self.inner.source.clone(), options, settings, id)
-        })
+            Shared::new(runtime, self.inner.source.clone(), options, settings, id)
+        });
+        if created {
+            // Outside, because listeners may use the client.
+            shared.begin();
+        }
+        shared
     }
 
     /// Starts the client if it has not started: finds its runtime and resolves a `mongodb+srv`

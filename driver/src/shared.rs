@@ -110,8 +110,8 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Starts a client on a runtime: servers are added and their monitors begin.
-    pub(crate) fn start(
+    /// A client on a runtime; [`Self::begin`] starts it.
+    pub(crate) fn new(
         clock: Arc<dyn Runtime>,
         source: RuntimeSource,
         options: Arc<ClientOptions>,
@@ -132,7 +132,7 @@ impl Shared {
             view: topology.view(),
             servers: BTreeMap::new(),
         };
-        let shared = Arc::new(Self {
+        Arc::new(Self {
             outbox: Arc::new(Outbox::new(&options, id)),
             views: ViewCell::new(snapshot),
             sessions: Guarded::new(ServerSessionPool::default()),
@@ -152,10 +152,13 @@ impl Shared {
             source,
             options,
             settings,
-        });
-        shared.with_topology("start", |_, _| {});
-        shared.start_polling();
-        shared
+        })
+    }
+
+    /// Begins to work: the servers are added, their monitors start, listeners hear of it.
+    pub(crate) fn begin(self: &Arc<Self>) {
+        self.with_topology("start", |_, _| {});
+        self.start_polling();
     }
 
     fn start_polling(self: &Arc<Self>) {

@@ -104,6 +104,10 @@ pub(crate) fn spawn_open(
     let _ = life.spawn(shared.weak(), task);
 }
 
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an error may open other connections, so that it is Send has to be said"
+)]
 fn open(mut opening: Opening, keep_alive: bool) -> impl Future<Output = ()> + Send + 'static {
     async move {
         let server = Arc::clone(&opening.server);
