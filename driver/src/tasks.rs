@@ -235,7 +235,8 @@ async fn monitor(server: Arc<Server>, life: Arc<Incarnation>) {
         };
         if streaming && !probing {
             probing = true;
-            let task = probe(Arc::clone(&server), Arc::clone(&life), config.clone());
+            let config = config.clone();
+            let task = probe(Arc::clone(&server), Arc::clone(&life), config, keep_alive);
             if life.spawn(server.shared.clone(), task).is_err() {
                 return;
             }
@@ -383,7 +384,12 @@ fn dispatch(server: &Server, machine: &mut Monitor) -> Option<bool> {
 }
 
 /// A server's round-trip time probe (server-monitoring.md: "Measuring RTT").
-async fn probe(server: Arc<Server>, life: Arc<Incarnation>, config: MonitorConfig) {
+async fn probe(
+    server: Arc<Server>,
+    life: Arc<Incarnation>,
+    config: MonitorConfig,
+    keep_alive: bool,
+) {
     let runtime = life.runtime();
     let mut machine = RttProbe::new(config, runtime.now());
     let mut link: Option<Box<Link>> = None;
@@ -406,7 +412,7 @@ async fn probe(server: Arc<Server>, life: Arc<Incarnation>, config: MonitorConfi
                 let opening = Link::open(
                     &life,
                     &server.monitor_config,
-                    false,
+                    keep_alive,
                     ConnId(0),
                     Purpose::RttProbe,
                     Arc::default(),

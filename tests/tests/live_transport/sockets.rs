@@ -3,7 +3,6 @@
 
 use std::process::Command;
 
-use mongo_client::options::ServerMonitoringMode;
 use mongo_client_tests::{deploy, live, rt, secure::ping};
 
 /// Prints, for each TCP socket of process 1 to port 2: keep-alive, no-delay, idle, interval, probes.
@@ -61,13 +60,12 @@ fn sockets_are_kept_alive_unless_asked_not_to_and_never_delay() {
         for keep_alive in [None, Some(true), Some(false)] {
             let mut options = live::options(&uri);
             options.socket_keep_alive = keep_alive;
-            options.server_monitoring_mode = Some(ServerMonitoringMode::Poll);
             let client = live::build(options);
             ping(&client).await.unwrap();
             let Some(found) = sockets(port) else {
                 return;
             };
-            // A monitor's and a pool's.
+            // A monitor's and a pool's; soon there is a probe's as well.
             assert!(found.len() >= 2, "{found:?}");
             for socket in &found {
                 assert_eq!(socket[1], 1, "no delay: {found:?}");
