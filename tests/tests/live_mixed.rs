@@ -47,8 +47,10 @@ async fn work(client: &Client) {
     live::forget(&db).await;
 }
 
-/// The executors: each drives a future to its end, on its own.
-const EXECUTORS: [fn(&Client); 4] = [
+/// An executor: does the [`work`] with a client, to its end.
+type Executor = fn(&Client);
+
+const EXECUTORS: [Executor; 4] = [
     |client| rt::tokio_runtime().block_on(work(client)),
     |client| smol::block_on(work(client)),
     |client| async_std::task::block_on(work(client)),
@@ -57,7 +59,7 @@ const EXECUTORS: [fn(&Client); 4] = [
 ];
 
 /// Runs a piece of work per client and executor, all at the same time.
-fn all_at_once(pairs: Vec<(Client, fn(&Client))>) {
+fn all_at_once(pairs: Vec<(Client, Executor)>) {
     let start = Arc::new(Barrier::new(pairs.len()));
     let threads: Vec<_> = pairs
         .into_iter()
