@@ -128,6 +128,13 @@ impl Error {
         Self::new(ErrorKind::Io(Arc::new(error)))
     }
 
+    /// What listeners hear of a command whose operation was dropped while it was under way.
+    #[must_use]
+    pub fn dropped() -> Self {
+        let kind = io::ErrorKind::Interrupted;
+        Self::io(io::Error::new(kind, "the operation was dropped"))
+    }
+
     /// The same error with a label added.
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {

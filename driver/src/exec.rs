@@ -5,7 +5,6 @@
 
 use std::{
     future::poll_fn,
-    io,
     sync::{Arc, atomic::Ordering},
     task::Poll,
 };
@@ -194,8 +193,7 @@ impl Drop for Flight<'_, '_> {
             session.mark_dirty();
         }
         if let Some(monitor) = self.monitor.take() {
-            let error = io::Error::new(io::ErrorKind::Interrupted, "the operation was dropped");
-            monitor.failed(self.shared, &Error::io(error), self.shared.clock.now());
+            monitor.failed(self.shared, &Error::dropped(), self.shared.clock.now());
         }
     }
 }

@@ -429,6 +429,12 @@ mod scenario {
         assert!(run(insert(2)).is_ok());
         once(&servers, "insert", |_| not_primary());
         assert!(run(insert(3)).is_ok());
+        once(&servers, "find", |seen| {
+            Scripted::Later(find_reply(seen, 0), 100 * MS)
+        });
+        let (sim, op) = (&servers.sim, harness.execute(find(4)));
+        assert!(sim.block_on(drop_after(sim, op, 20 * MS)).is_none());
+        servers.pass(SECOND);
         servers.sim.block_on(harness.shutdown());
         servers.pass(SECOND);
         let mut log = Log::new();

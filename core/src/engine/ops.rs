@@ -305,10 +305,10 @@ impl Engine {
                 if let Some(session) = self.sessions.of(&mut op.session) {
                     session.mark_dirty();
                 }
+                self.command_failed(op, &Error::dropped());
                 self.abandon(op);
             }
             Wait::Start | Wait::Server { .. } | Wait::Pause => {}
         }
-        op.monitor = None;
     }
 }

@@ -148,7 +148,7 @@ impl Engine {
         }
     }
 
-    fn command_failed(&mut self, op: &mut Op, error: &Error) {
+    pub(super) fn command_failed(&mut self, op: &mut Op, error: &Error) {
         if let Some(monitor) = op.monitor.take() {
             let event = CommandEvent::Failed(monitor.failed(error, self.now));
             self.tables.emit(Event::Command(event));
