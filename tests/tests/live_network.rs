@@ -333,7 +333,10 @@ async fn no_limit(fault: &Fault) {
     let error = result.unwrap_err();
     let kind = matches!(error.kind.as_ref(), ErrorKind::ConnectionPoolCleared { .. });
     assert!(kind || error.is_network(), "{error:?}");
-    assert!(took < HEARTBEAT + CONNECT + fault.slack(), "{took:?}");
+    // Where only requests are lost, the server can send one more reply to a streaming check before
+    // its network waits for an acknowledgement.
+    let limit = 2 * HEARTBEAT + CONNECT;
+    assert!(took < limit + fault.slack(), "{took:?}");
     // Events are told after the operation was interrupted.
     events
         .wait("the failed check clears the pool", |events| {
