@@ -5,7 +5,7 @@
 //! and reports what came of it ([`Input`]). Three rules make this safe:
 //!
 //! 1. After **every** fact told to the engine its outputs are taken until there are none, in order.
-//!    [`EventLoop::settle`] is that, and nothing waits before it has run.
+//!    `EventLoop::settle` is that, and nothing waits before it has run.
 //! 2. Then the loop sleeps no longer than the engine's deadline, and tells it when that has come.
 //! 3. Every socket is read, whether or not a reply is expected: that is how the end of an idle
 //!    connection is noticed.

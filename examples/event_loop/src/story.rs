@@ -1,7 +1,7 @@
 //! What the example does with its loop, and whether it got what it was promised.
 //!
 //! Written as an application would be: it submits commands, lets the loop turn, and takes results.
-//! It never sees a socket. Several operations can be under way at once, as [`Story::write_through`]
+//! It never sees a socket. Several operations can be under way at once, as `Story::write_through`
 //! shows; where one after the other is enough, [`EventLoop::execute`] reads like a blocking call.
 
 use std::{collections::BTreeSet, fmt};
