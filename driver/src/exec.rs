@@ -464,7 +464,8 @@ impl Run<'_> {
         })
     }
 
-    /// The connection failed while the request was under way.
+    /// The connection failed while the request was under way; without an `app_error` because its
+    /// runtime had died.
     fn broken(
         &mut self,
         error: Error,
@@ -474,13 +475,21 @@ impl Run<'_> {
         now: Instant,
     ) -> Progress {
         let shared = self.shared;
+        let orphaned = app_error.is_none();
         if let (Some(server), Some(app_error)) = (&self.server, app_error) {
             shared.handle_app_error(server.0.id, &app_error);
         }
         if let Some(monitor) = monitor {
             monitor.failed(shared, &error, now);
         }
-        self.failed(error, Stage::Exchange { sent: true }, held, now)
+        let stage = Stage::Exchange { sent: true };
+        if !orphaned {
+            return self.failed(error, stage, held, now);
+        }
+        let failure = Failure { error, stage };
+        shared.rng.with("retry", |rng| {
+            self.operation.orphaned(failure, held.state(), now, rng)
+        })
     }
 }
 

@@ -396,11 +396,15 @@ impl Server {
         std::mem::forget(guard);
     }
 
-    /// The runtime died while a connection was being opened: the next one opens it.
-    pub(crate) fn postpone_open(&self, id: ConnId, generation: Generation, signal: Arc<Signal>) {
-        self.opens.with("postpone", |all| {
-            all.queue.push_back((id, generation, signal));
-        });
+    /// The runtime died while a connection was being opened: the next one opens it, which may be
+    /// there already.
+    pub(crate) fn postpone_open(
+        self: &Arc<Self>,
+        id: ConnId,
+        generation: Generation,
+        signal: Arc<Signal>,
+    ) {
+        self.spawn_opens(vec![(id, generation, signal)]);
     }
 
     /// A new life has begun: opens what was left.

@@ -231,8 +231,7 @@ impl Shared {
                 return None;
             }
             *present = Arc::clone(&life);
-            // Its tasks may have been dropped meanwhile, when it was not the present one.
-            self.lost.store(life.is_dead(), Ordering::Release);
+            self.lost.store(false, Ordering::Release);
             Some(control.servers.values().cloned().collect::<Vec<_>>())
         });
         // Somebody else may have been faster.
@@ -242,6 +241,10 @@ impl Shared {
                 server.reopen();
             }
             self.start_polling();
+            if life.is_dead() {
+                // It may have died before it was the present one, and nobody was told.
+                self.life_lost(&life);
+            }
         }
         Ok(())
     }

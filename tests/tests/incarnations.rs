@@ -112,6 +112,8 @@ fn a_runtime_may_die_at_any_time_under_load() {
                     let time = Duration::from_micros(517 + 2_311 * (n + seed) % 9_000);
                     servers.sim.sleep(time).await;
                     servers.sim.drop_tasks();
+                    // The streams of a dead runtime fail. An operation may meet many deaths.
+                    servers.sim.reset_all(ADDRESS);
                 }
             };
             join(load, deaths).await;

@@ -317,6 +317,21 @@ impl Operation {
         self.settle(failure, None, now, rng)
     }
 
+    /// As [`Self::failed`], where the connection broke for a reason on this side: the runtime that
+    /// it belonged to was shut down. That says nothing about the server, so a retry is not counted.
+    pub fn orphaned(
+        &mut self,
+        failure: Failure,
+        session: Option<&mut SessionState>,
+        now: Instant,
+        rng: &mut Rng,
+    ) -> Progress {
+        let counted = std::mem::take(&mut self.history.retries);
+        let progress = self.failed(failure, session, now, rng);
+        self.history.retries = counted;
+        progress
+    }
+
     /// The error of a reply that is no plain success.
     fn reply_error(&self, reply: &Reply, facts: &ReplyFacts<'_>) -> Result<Error> {
         let doc = reply.document();
