@@ -14,6 +14,7 @@
 //! `now` is always the last argument.
 
 pub mod auth;
+pub mod codec;
 pub mod concern;
 pub mod conn;
 pub mod cursor;
