@@ -107,8 +107,11 @@ impl<T> SessionCursor<T> {
             let Some(remote) = &mut self.remote else {
                 return Ok(false);
             };
+            if remote.machine.advance()? {
+                return Ok(true);
+            }
             match remote.machine.want() {
-                CursorWant::Document => return remote.machine.advance(),
+                CursorWant::Document => {}
                 CursorWant::Exhausted => {
                     self.kill();
                     return Ok(false);
@@ -156,6 +159,7 @@ impl<T> SessionCursor<T> {
 
     /// The document that [`advance`](Self::advance) came to; empty before the first.
     #[must_use]
+    #[inline]
     pub fn current(&self) -> &RawDocument {
         match &self.remote {
             Some(remote) => remote.machine.current(),

@@ -205,11 +205,24 @@ impl<T> Cursor<T> {
     ///
     /// Dropping the future loses no document: the exchange goes on with the next call.
     pub async fn advance(&mut self) -> Result<bool> {
-        poll_fn(|cx| self.poll_advance(cx)).await
+        match self.advance_buffered() {
+            Ok(false) => poll_fn(|cx| self.poll_advance(cx)).await,
+            done => done,
+        }
+    }
+
+    /// Goes to the next document of the batch at hand, if it has one.
+    #[inline]
+    fn advance_buffered(&mut self) -> Result<bool> {
+        match &mut self.remote {
+            Some(remote) => remote.machine.advance(),
+            None => Ok(false),
+        }
     }
 
     /// The document that [`advance`](Self::advance) came to; empty before the first.
     #[must_use]
+    #[inline]
     pub fn current(&self) -> &RawDocument {
         match &self.remote {
             Some(remote) => remote.machine.current(),
@@ -257,7 +270,11 @@ impl<T: DeserializeOwned> Stream for Cursor<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let cursor = self.get_mut();
-        Poll::Ready(match ready!(cursor.poll_advance(cx)) {
+        let advanced = match cursor.advance_buffered() {
+            Ok(false) => ready!(cursor.poll_advance(cx)),
+            done => done,
+        };
+        Poll::Ready(match advanced {
             Ok(true) => Some(cursor.deserialize_current()),
             Ok(false) => None,
             Err(error) => Some(Err(error)),

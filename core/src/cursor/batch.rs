@@ -5,44 +5,64 @@ use std::ops::Range;
 use bson::RawDocument;
 use bytes::Bytes;
 
-use crate::{error::Result, op::reply::invalid};
+use crate::{
+    error::{Error, Result},
+    op::reply::invalid,
+};
 
 /// The smallest document: length and final NUL.
 const EMPTY: &[u8] = b"\x05\0\0\0\0";
 /// The type of an embedded document.
 const DOCUMENT: u8 = 0x03;
 
+/// The shortest a document can be.
+const DOCUMENT_LEN_MIN: usize = 5;
+
 /// The documents of one reply.
+///
+/// Each document's length and terminator are checked when the walk comes to it, once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
     bytes: Bytes,
-    /// What is left of the array's elements, without its final NUL.
-    rest: Range<usize>,
+    /// Where the next element stands.
+    at: usize,
+    /// Where the array's elements end, before its final NUL.
+    end: usize,
     current: Range<usize>,
 }
 
 impl Batch {
     /// `array` is where the array stands in `bytes`, with its length and final NUL.
     pub(super) fn new(bytes: Bytes, array: Range<usize>) -> Self {
-        let rest = array.start.saturating_add(4)..array.end.saturating_sub(1);
+        let end = array.end.saturating_sub(1).min(bytes.len());
         Self {
             bytes,
-            rest,
+            at: array.start.saturating_add(4),
+            end,
             current: 0..0,
         }
     }
 
     /// Whether all documents were given out.
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.rest.start >= self.rest.end
+        self.at >= self.end
     }
 
     /// The document that the last [`Self::advance`] came to.
+    #[inline]
     pub(super) fn current(&self) -> &RawDocument {
-        let bytes = self.bytes.get(self.current.clone()).unwrap_or(EMPTY);
-        RawDocument::from_bytes(bytes)
-            .or_else(|_| RawDocument::from_bytes(EMPTY))
-            .expect("the empty document is well-formed")
+        match RawDocument::from_bytes(self.current_slice()) {
+            Ok(document) => document,
+            Err(_) => empty(),
+        }
+    }
+
+    /// The current document as it was received; empty before the first.
+    #[inline]
+    pub(super) fn current_slice(&self) -> &[u8] {
+        let current = self.bytes.get(self.current.clone());
+        current.filter(|bytes| !bytes.is_empty()).unwrap_or(EMPTY)
     }
 
     /// The bytes of the current document, sharing the reply's allocation.
@@ -54,36 +74,50 @@ impl Batch {
     }
 
     /// Goes to the next document; `false` at the end. Malformed bytes end the batch.
+    #[inline]
     pub(super) fn advance(&mut self) -> Result<bool> {
         if self.is_empty() {
             return Ok(false);
         }
         match self.next_document() {
             Some(document) => {
-                self.rest.start = document.end;
+                self.at = document.end;
                 self.current = document;
                 Ok(true)
             }
-            None => {
-                self.rest = 0..0;
-                Err(invalid("cursor batch", "not an array of documents"))
-            }
+            None => Err(self.give_up()),
         }
     }
 
+    #[cold]
+    fn give_up(&mut self) -> Error {
+        self.at = self.end;
+        invalid("cursor batch", "not an array of documents")
+    }
+
     /// Where the next element's document stands.
+    #[inline]
     fn next_document(&self) -> Option<Range<usize>> {
-        let rest = self.bytes.get(self.rest.clone())?;
-        let (kind, rest) = rest.split_first()?;
+        let rest = self.bytes.get(self.at..self.end)?;
+        let (kind, after) = rest.split_first()?;
         if *kind != DOCUMENT {
             return None;
         }
-        let key = rest.iter().position(|byte| *byte == 0)?;
-        let document = rest.get(key.checked_add(1)?..)?;
-        let len = i32::from_le_bytes(document.get(..4)?.try_into().ok()?);
-        let len = usize::try_from(len).ok()?;
-        RawDocument::from_bytes(document.get(..len)?).ok()?;
-        let start = self.rest.end.checked_sub(document.len())?;
-        Some(start..start.checked_add(len)?)
+        let key = after.iter().position(|byte| *byte == 0)?;
+        let document = after.get(key.checked_add(1)?..)?;
+        let len = i32::from_le_bytes(*document.first_chunk()?);
+        let len = usize::try_from(len)
+            .ok()
+            .filter(|len| *len >= DOCUMENT_LEN_MIN)?;
+        if *document.get(len - 1)? != 0 {
+            return None;
+        }
+        let start = self.end - document.len();
+        Some(start..start + len)
     }
+}
+
+#[cold]
+fn empty() -> &'static RawDocument {
+    RawDocument::from_bytes(EMPTY).expect("the empty document is well-formed")
 }

@@ -59,8 +59,8 @@ pub struct CursorMachine {
     batch: Batch,
     /// Documents received, in all batches; counted only under a limit.
     received: u64,
-    /// Documents given out.
-    given: u64,
+    /// Documents that may still be given out: the limit, less those that were.
+    left: u64,
     /// Whether a failure ended the cursor for the caller.
     failed: bool,
     resume_token: Option<RawDocumentBuf>,
@@ -75,12 +75,12 @@ impl CursorMachine {
     /// field.
     pub fn from_reply(reply: Reply, spec: CursorSpec) -> Result<Self> {
         let mut machine = Self {
+            left: limit(&spec).unwrap_or(u64::MAX),
             spec,
             id: 0,
             namespace: String::new(),
             batch: Batch::default(),
             received: 0,
-            given: 0,
             failed: false,
             resume_token: None,
         };
@@ -133,19 +133,29 @@ impl CursorMachine {
     ///
     /// [`ErrorKind::InvalidResponse`](crate::error::ErrorKind::InvalidResponse) when the batch is
     /// malformed; the rest of the batch is dropped then.
+    #[inline]
     pub fn advance(&mut self) -> Result<bool> {
         if self.is_limit_reached() {
             return Ok(false);
         }
         let advanced = self.batch.advance()?;
-        self.given += u64::from(advanced);
+        // Without a limit there are more than can be counted down.
+        self.left -= u64::from(advanced);
         Ok(advanced)
     }
 
     /// The document that [`Self::advance`] came to; empty before the first.
     #[must_use]
+    #[inline]
     pub fn current(&self) -> &RawDocument {
         self.batch.current()
+    }
+
+    /// The current document as it was received: its length and terminator are checked.
+    #[must_use]
+    #[inline]
+    pub fn current_slice(&self) -> &[u8] {
+        self.batch.current_slice()
     }
 
     /// The current document's bytes, sharing the reply's allocation.
@@ -291,15 +301,20 @@ impl CursorMachine {
         &self.spec
     }
 
-    /// A limit that is not 0 and no single batch, which the server ends by itself.
     fn limit(&self) -> Option<u64> {
-        let limit = self.spec.limit.filter(|limit| *limit != 0)?;
-        Some(limit.unsigned_abs())
+        limit(&self.spec)
     }
 
+    #[inline]
     fn is_limit_reached(&self) -> bool {
-        self.limit().is_some_and(|limit| self.given >= limit)
+        self.left == 0
     }
+}
+
+/// A limit that is not 0; that of a single batch is negative.
+fn limit(spec: &CursorSpec) -> Option<u64> {
+    let limit = spec.limit.filter(|limit| *limit != 0)?;
+    Some(limit.unsigned_abs())
 }
 
 /// Where `part`, a slice of `whole`, stands in it.
