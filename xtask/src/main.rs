@@ -4,7 +4,7 @@ mod commands;
 
 use std::process::ExitCode;
 
-use commands::{cluster, event_loop, quickstart, spec, test, tidy};
+use commands::{cluster, event_loop, instructions, quickstart, spec, test, tidy};
 use xtask::{Failure, Result, setup};
 
 const USAGE: &str = "\
@@ -20,6 +20,9 @@ usage: cargo xtask COMMAND
   quickstart [--runtime NAME]   show a fail-over on an own replica set
                                 (tokio, async-std or smol; default: tokio)
   event-loop                    run the engine in a hand-written loop, on an own replica set
+  instructions [--update] [CASE ...]
+                                count the instructions of operations (needs valgrind) and compare
+                                with the accepted figures; --update accepts these
   tidy                          check dependencies, sizes and banned calls";
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn dispatch(args: &[&str]) -> Result<ExitCode> {
         ["quickstart"] => quickstart::run("tokio"),
         ["quickstart", "--runtime", runtime] => quickstart::run(runtime),
         ["event-loop"] => event_loop::run(),
+        ["instructions", rest @ ..] => instructions::run(rest),
         ["tidy"] => tidy::run(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
