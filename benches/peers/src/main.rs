@@ -1,32 +1,52 @@
-//! One peer of the end-to-end benchmarks, as a process of its own.
+//! The peers of the end-to-end benchmarks that need nobody else's driver, each as a process.
 //!
-//! `bench-peer prepare URI` fills the database; `bench-peer ops URI CASE N` runs N operations of a
-//! case one after the other, for tools that count (callgrind, strace).
+//! `bench-peer serve PEER` takes turns from its standard input; `bench-peer prepare URI` fills the
+//! database; `bench-peer ops URI CASE N` runs N operations of a case one after the other, for
+//! tools that count (callgrind, strace).
 
+mod executors;
 mod ours;
+mod raw;
 
-use std::error::Error;
+use executors::{AsyncStd, Smol, Threads, Tokio};
+use mongo_client::runtime::{AsyncStdRuntime, SmolRuntime, TokioRuntime};
+use mongo_client_bench_harness::{Case, Counting, Result, serve};
+use ours::Ours;
 
-use mongo_client_bench_harness::Case;
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+const USAGE: &str = "\
+usage: bench-peer serve PEER | prepare URI | ops URI CASE N
+peers: raw, raw-tokio, raw-pool, ours-tokio, ours-smol, ours-async-std";
 
-fn main() -> Result<()> {
+fn main() -> Result {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .worker_threads(2)
-        .build()?;
     match args[..] {
-        ["prepare", uri] => runtime.block_on(ours::prepare(uri)),
+        ["serve", "raw"] => serve::<raw::Blocking>(&Threads),
+        ["serve", "raw-tokio"] => serve::<raw::Tokio>(&tokio()?),
+        ["serve", "raw-pool"] => serve::<raw::Pool>(&tokio()?),
+        ["serve", "ours-tokio"] => serve::<Ours<TokioRuntime>>(&tokio()?),
+        ["serve", "ours-smol"] => serve::<Ours<SmolRuntime>>(&Smol),
+        ["serve", "ours-async-std"] => serve::<Ours<AsyncStdRuntime>>(&AsyncStd),
+        ["prepare", uri] => tokio()?.0.block_on(ours::prepare(uri)),
         ["ops", uri, case, count] => {
             let (case, count): (Case, u64) = (case.parse()?, count.parse()?);
             let uri = uri.to_owned();
+            let runtime = tokio()?.0;
             // On a worker, as the requests of a server are.
             let task = runtime.spawn(async move { ours::ops(&uri, case, count).await });
             runtime.block_on(task)?
         }
-        _ => Err("usage: bench-peer prepare URI | ops URI CASE N".into()),
+        _ => Err(USAGE.into()),
     }
+}
+
+fn tokio() -> Result<Tokio> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()?;
+    Ok(Tokio(runtime))
 }

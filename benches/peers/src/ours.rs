@@ -1,17 +1,20 @@
 //! This client.
 
+use std::{marker::PhantomData, sync::Arc};
+
 use bson::{Document, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
-use mongo_client::{Client, Collection};
-use mongo_client_bench_harness::{Case, DATABASE, NewSmall, Small, big, kib64, new_small, small};
-
-use crate::Result;
-
-/// How many documents `find` reads.
-const MANY: i64 = 10_000;
+use mongo_client::{
+    Client, Collection,
+    runtime::{AsyncStdRuntime, Runtime, SmolRuntime, TokioRuntime},
+};
+use mongo_client_bench_harness::{
+    Case, DATABASE, MANY, NewSmall, Peer, Result, Small, Worker, all, big, found, kib64, new_small,
+    small, with_pool,
+};
 
 /// Fills the collections that the cases read.
-pub(crate) async fn prepare(uri: &str) -> Result<()> {
+pub(crate) async fn prepare(uri: &str) -> Result {
     let client = Client::with_uri_str(uri).await?;
     let db = client.database(DATABASE);
     db.drop().await?;
@@ -25,19 +28,73 @@ pub(crate) async fn prepare(uri: &str) -> Result<()> {
 }
 
 /// Runs a case `count` times.
-pub(crate) async fn ops(uri: &str, case: Case, count: u64) -> Result<()> {
+pub(crate) async fn ops(uri: &str, case: Case, count: u64) -> Result {
     let client = Client::with_uri_str(uri).await?;
     let target = Target::new(&client, case);
     target.sink.drop().await?;
     for n in 0..count {
-        target.run(case, n as i64).await?;
+        target.run(n as i64).await?;
     }
     client.shutdown().await;
     Ok(())
 }
 
-/// The handles and documents of the cases.
+/// A runtime that the client is given.
+pub(crate) trait Given: Send + Sync + 'static {
+    /// Makes it.
+    fn runtime() -> Result<Arc<dyn Runtime>>;
+}
+
+impl Given for TokioRuntime {
+    fn runtime() -> Result<Arc<dyn Runtime>> {
+        let current = Self::current().ok_or("outside of a tokio runtime")?;
+        Ok(Arc::new(current))
+    }
+}
+
+impl Given for SmolRuntime {
+    fn runtime() -> Result<Arc<dyn Runtime>> {
+        Ok(Arc::new(Self::new()))
+    }
+}
+
+impl Given for AsyncStdRuntime {
+    fn runtime() -> Result<Arc<dyn Runtime>> {
+        Ok(Arc::new(Self::new()))
+    }
+}
+
+/// This client on a runtime.
+pub(crate) struct Ours<R>(Client, PhantomData<R>);
+
+impl<R: Given> Peer for Ours<R> {
+    type Worker = Caller;
+
+    async fn connect(uri: &str, pool: usize) -> Result<Self> {
+        let builder = Client::builder().uri(&with_pool(uri, pool))?;
+        let client = builder.runtime(R::runtime()?).build()?;
+        Ok(Self(client, PhantomData))
+    }
+
+    async fn workers(&self, case: Case, concurrency: usize) -> Result<Vec<Caller>> {
+        let target = Arc::new(Target::new(&self.0, case));
+        Ok(vec![Caller(target); concurrency])
+    }
+}
+
+/// One of the tasks that share a client.
+#[derive(Clone)]
+pub(crate) struct Caller(Arc<Target>);
+
+impl Worker for Caller {
+    async fn run(&mut self, n: i64) -> Result {
+        self.0.run(n).await
+    }
+}
+
+/// The handles and documents of a case.
 struct Target {
+    case: Case,
     client: Client,
     small: Collection<Small>,
     raw: Collection<RawDocumentBuf>,
@@ -55,6 +112,7 @@ impl Target {
     fn new(client: &Client, case: Case) -> Self {
         let db = client.database(DATABASE);
         Self {
+            case,
             client: client.clone(),
             small: db.collection("small"),
             raw: db.collection("small"),
@@ -75,9 +133,9 @@ impl Target {
         }
     }
 
-    async fn run(&self, case: Case, n: i64) -> Result<()> {
+    async fn run(&self, n: i64) -> Result {
         let id = n % MANY;
-        match case {
+        match self.case {
             Case::Ping => {
                 let admin = self.client.database("admin");
                 admin.run_command(doc! { "ping": 1 }).await?;
@@ -131,20 +189,5 @@ impl Target {
             }
         }
         Ok(())
-    }
-}
-
-fn found<T>(document: &Option<T>) -> Result<()> {
-    match document {
-        Some(_) => Ok(()),
-        None => Err("the document is missing".into()),
-    }
-}
-
-fn all(count: i64) -> Result<()> {
-    if count == MANY {
-        Ok(())
-    } else {
-        Err(format!("{count} documents instead of {MANY}").into())
     }
 }

@@ -1,0 +1,36 @@
+//! The official driver as a peer of the end-to-end benchmarks, as a process of its own.
+//!
+//! `bench-official serve official` takes turns from its standard input; `bench-official prepare
+//! URI` fills the database; `bench-official ops URI CASE N` runs N operations of a case one after
+//! the other, for tools that count (callgrind, strace).
+
+mod executor;
+mod official;
+
+use executor::Tokio;
+use mongo_client_bench_harness::{Case, Counting, Result, serve};
+use official::Official;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() -> Result {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()?;
+    match args[..] {
+        ["serve", "official"] => serve::<Official>(&Tokio(runtime)),
+        ["prepare", uri] => runtime.block_on(official::prepare(uri)),
+        ["ops", uri, case, count] => {
+            let (case, count): (Case, u64) = (case.parse()?, count.parse()?);
+            let uri = uri.to_owned();
+            // On a worker, as the requests of a server are.
+            let task = runtime.spawn(async move { official::ops(&uri, case, count).await });
+            runtime.block_on(task)?
+        }
+        _ => Err("usage: bench-official serve official | prepare URI | ops URI CASE N".into()),
+    }
+}
