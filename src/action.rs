@@ -36,7 +36,17 @@ mod scope;
 mod tests;
 mod update;
 
-use std::{future::Future, pin::Pin};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use mongo_client_core::{
+    error::{Error, Result},
+    op::CommandSpec,
+};
+use mongo_client_driver::Execution;
 
 pub use mongo_client_core::uri::ParseConnectionString;
 
@@ -57,7 +67,10 @@ pub use self::{
     run_command::{RunCommand, RunCursorCommand},
     update::{ReplaceOne, Update},
 };
-use crate::{client::SessionArg, session::ClientSession};
+use crate::{
+    client::{Executed, SessionArg},
+    session::ClientSession,
+};
 
 /// The future of a verb.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -97,6 +110,51 @@ macro_rules! action {
             }
         }
     };
+}
+
+/// A command under way, and how its reply is read: the future of the verbs that are one command.
+///
+/// Written by hand because a future made by the compiler would hold the command twice.
+struct Running<'a, F> {
+    execution: Execution<'a>,
+    read: Option<F>,
+}
+
+/// Executes a command, unless it could not be built.
+fn running<'a, T, F>(
+    place: &'a Place,
+    spec: Result<CommandSpec>,
+    session: Option<&'a mut ClientSession>,
+    read: F,
+) -> Running<'a, F>
+where
+    F: FnOnce(Executed) -> Result<T> + Unpin,
+{
+    let execution = match spec {
+        Ok(spec) => place.client.execute(spec, session_arg(session)),
+        Err(error) => Execution::failed(error),
+    };
+    Running {
+        execution,
+        read: Some(read),
+    }
+}
+
+impl<T, F> Future for Running<'_, F>
+where
+    F: FnOnce(Executed) -> Result<T> + Unpin,
+{
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let executed = ready!(Pin::new(&mut self.execution).poll(cx));
+        Poll::Ready(match self.read.take() {
+            Some(read) => executed.and_then(read),
+            None => Err(Error::internal(
+                "the future of a verb was polled after its end",
+            )),
+        })
+    }
 }
 
 /// Gives a verb that returns a plain result its `session` setter.

@@ -15,7 +15,7 @@ use mongo_client_core::{
     read_preference::SelectionCriteria,
     topology::TopologyDescription,
 };
-use mongo_client_driver::{Ambient, Handle, RuntimeSource, runtime::Runtime};
+use mongo_client_driver::{Ambient, Execution, Handle, RuntimeSource, runtime::Runtime};
 
 use crate::{default_runtime, session::ClientSession};
 
@@ -130,11 +130,11 @@ impl Client {
     }
 
     /// Executes a command: selection, lease, exchange, retries.
-    pub(crate) async fn execute(
-        &self,
+    pub(crate) fn execute<'a>(
+        &'a self,
         spec: CommandSpec,
-        session: SessionArg<'_>,
-    ) -> Result<Executed> {
+        session: SessionArg<'a>,
+    ) -> Execution<'a> {
         let session = match session {
             SessionArg::Implicit => mongo_client_driver::SessionArg::Implicit,
             SessionArg::Explicit(s) => {
@@ -142,7 +142,7 @@ impl Client {
             }
             SessionArg::Keep(slot) => mongo_client_driver::SessionArg::Keep(slot),
         };
-        self.handle.execute(spec, session).await
+        self.handle.execute(spec, session)
     }
 
     /// Sends `killCursors` in the background, best effort; never blocks and never fails.

@@ -35,6 +35,7 @@ mod tests;
 mod tls_tests;
 
 pub use self::{
+    channel::Scratch,
     config::ConnectionConfig,
     machine::Connection,
     metadata::{HandshakeEnvironment, client_metadata},

@@ -15,6 +15,7 @@ pub mod results;
 pub mod retry;
 mod spec;
 mod step;
+pub(crate) mod walk;
 
 #[cfg(test)]
 mod tests;

@@ -338,6 +338,12 @@ impl<C> Pool<C> {
         self.pump(now);
     }
 
+    /// Whether the owner has anything to do.
+    #[must_use]
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// The next thing that the owner has to do.
     pub fn poll_action(&mut self) -> Option<PoolAction<C>> {
         self.actions.pop_front()

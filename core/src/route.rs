@@ -24,6 +24,7 @@ use crate::{
     net::ServerAddress,
     op::reply,
     pool::{Lease, Pool, PoolAction, PoolDirective, PoolError},
+    session::SessionState,
     topology::{AppError, CheckOutcome, ErrorPhase, Topology, TopologyAction, TopologyView},
     wire::Reply,
 };
@@ -156,15 +157,25 @@ pub fn reply_error(error: Error, generation: Generation, service_id: Option<Obje
 }
 
 /// Reads what a reply says to everybody but its operation: hands its `$clusterTime` to `gossip`,
-/// and gives the error that it carries.
+/// lets the session know of its times, and gives the error that it carries.
+///
+/// After `Ok` the operation takes the reply by [`Operation::succeeded`](crate::op::Operation),
+/// otherwise by its `replied`.
 ///
 /// # Errors
 ///
 /// The server's, or what is malformed.
-pub fn reply(reply: &Reply, gossip: impl FnOnce(&RawDocument)) -> Result<(), Error> {
+pub fn reply(
+    reply: &Reply,
+    session: Option<&mut SessionState>,
+    gossip: impl FnOnce(&RawDocument),
+) -> Result<(), Error> {
     let facts = reply::facts(reply.document())?;
     if let Some(time) = facts.cluster_time {
         gossip(time);
+    }
+    if let Some(session) = session {
+        session.observe(&facts);
     }
     if facts.ok && facts.write_concern_error.is_none() {
         return Ok(());
@@ -233,13 +244,13 @@ mod tests {
         ];
         for (document, succeeded) in replies {
             let mut told = 0;
-            let result = reply(&answer(document), |_| told += 1);
+            let result = reply(&answer(document), None, |_| told += 1);
             assert_eq!((result.is_ok(), told), (succeeded, 1));
         }
         let concern = rawdoc! {
             "ok": 1, "writeConcernError": { "code": 91, "errmsg": "going down" },
         };
-        assert!(reply(&answer(concern), |_| {}).is_err());
-        assert!(reply(&answer(rawdoc! { "n": 1 }), |_| {}).is_err());
+        assert!(reply(&answer(concern), None, |_| {}).is_err());
+        assert!(reply(&answer(rawdoc! { "n": 1 }), None, |_| {}).is_err());
     }
 }

@@ -78,15 +78,36 @@ pub fn select(
     load: impl Fn(ServerId) -> u32,
     rng: &mut Rng,
 ) -> Selection {
+    let (target, skip) = (&criteria.target, criteria.deprioritized.as_slice());
+    select_with(view, target, skip, load, |below| rng.below(below))
+}
+
+/// As [`select`], with the criteria by reference; `draw` gives a random number below its argument,
+/// and is asked only where there is a choice.
+pub fn select_with(
+    view: &TopologyView,
+    target: &Target,
+    deprioritized: &[ServerAddress],
+    load: impl Fn(ServerId) -> u32,
+    draw: impl FnMut(usize) -> usize,
+) -> Selection {
     let topology = &*view.description;
-    let candidates = match candidates(topology, criteria) {
+    let candidates = match candidates(topology, target, deprioritized) {
         Ok(Some(candidates)) => candidates,
         Ok(None) => return Selection::None,
         Err(refused) => return refused,
     };
-    let window = candidates.window();
-    let count = window.iter().count();
-    let Some((id, server)) = pick(&window, count, load, rng) else {
+    // The only one is in its own latency window.
+    let sole = {
+        let mut all = candidates.iter();
+        all.next().filter(|_| all.next().is_none())
+    };
+    let found = sole.or_else(|| {
+        let window = candidates.window();
+        let count = window.iter().count();
+        pick(&window, count, load, draw)
+    });
+    let Some((id, server)) = found else {
         return Selection::None;
     };
     Selection::Server {
@@ -120,7 +141,7 @@ fn listed(
     criteria: &Criteria,
     windowed: bool,
 ) -> Result<Vec<ServerId>, Error> {
-    let candidates = match candidates(topology, criteria) {
+    let candidates = match candidates(topology, &criteria.target, &criteria.deprioritized) {
         Ok(Some(candidates)) => candidates,
         Ok(None) => return Ok(Vec::new()),
         Err(Selection::Incompatible(error) | Selection::Invalid(error)) => return Err(error),
@@ -139,13 +160,13 @@ fn pick<'a>(
     window: &Candidates<'a>,
     count: usize,
     load: impl Fn(ServerId) -> u32,
-    rng: &mut Rng,
+    mut draw: impl FnMut(usize) -> usize,
 ) -> Option<(ServerId, &'a Arc<ServerDescription>)> {
     if count < 2 {
         return window.iter().next();
     }
-    let first = rng.below(count);
-    let second = (first + 1 + rng.below(count - 1)) % count;
+    let first = draw(count);
+    let second = (first + 1 + draw(count - 1)) % count;
     let first = window.iter().nth(first)?;
     let second = window.iter().nth(second)?;
     Some(if load(second.0) < load(first.0) {
@@ -272,7 +293,8 @@ fn has_tags(server: &ServerDescription, wanted: &TagSet) -> bool {
 /// The servers that suit; `Err` only with [`Selection::Incompatible`] or [`Selection::Invalid`].
 fn candidates<'a>(
     topology: &'a TopologyDescription,
-    criteria: &'a Criteria,
+    target: &'a Target,
+    skip: &'a [ServerAddress],
 ) -> Result<Option<Candidates<'a>>, Selection> {
     if let Some(message) = &topology.compatibility_error {
         let message = message.clone();
@@ -280,13 +302,12 @@ fn candidates<'a>(
             ErrorKind::IncompatibleServer { message },
         )));
     }
-    if let Target::Read(preference) = &criteria.target {
+    if let Target::Read(preference) = target {
         staleness::validate(topology, preference).map_err(Selection::Invalid)?;
     }
-    let skip = criteria.deprioritized.as_slice();
-    let found = suitable_without(topology, &criteria.target, skip);
+    let found = suitable_without(topology, target, skip);
     if found.is_none() && !skip.is_empty() {
-        return Ok(suitable_without(topology, &criteria.target, &[]));
+        return Ok(suitable_without(topology, target, &[]));
     }
     Ok(found)
 }

@@ -21,7 +21,7 @@ use mongo_client_core::{
 };
 
 use crate::{
-    exec::{self, Executed, SessionArg},
+    exec::{Execution, SessionArg},
     incarnation::RuntimeSource,
     runtime::Runtime,
     session::{ImplicitSession, Session},
@@ -209,8 +209,14 @@ impl Handle {
     ///
     /// Dropping the future gives every resource back; whether a write that was sent is applied is
     /// unknown.
-    pub async fn execute(&self, spec: CommandSpec, session: SessionArg<'_>) -> Result<Executed> {
-        exec::execute(self.shared().await?, spec, session, None).await
+    pub fn execute<'a>(&'a self, spec: CommandSpec, session: SessionArg<'a>) -> Execution<'a> {
+        match self.inner.shared.get() {
+            Some(shared) => Execution::new(shared, spec, session, None),
+            None => Execution::starting(Box::pin(async move {
+                let shared = self.shared().await?;
+                Execution::new(shared, spec, session, None).await
+            })),
+        }
     }
 
     /// Sends `killCursors` in the background: best effort, never blocks, never fails.
@@ -232,7 +238,7 @@ impl Handle {
             let mut session = session;
             let deadline = Some(shared.clock.now() + END_SESSIONS_LIMIT);
             // Best effort: the server times the cursor out by itself.
-            let _ = exec::execute(&shared, spec, SessionArg::Keep(&mut session), deadline).await;
+            let _ = Execution::new(&shared, spec, SessionArg::Keep(&mut session), deadline).await;
         });
         server.push_errand(task);
     }
@@ -329,7 +335,7 @@ async fn end_sessions(shared: &Arc<Shared>) {
     let deadline: Instant = shared.clock.now() + END_SESSIONS_LIMIT;
     for batch in ids {
         let spec = end_sessions_command(&batch);
-        let sent = exec::execute(shared, spec, SessionArg::Implicit, Some(deadline)).await;
+        let sent = Execution::new(shared, spec, SessionArg::Implicit, Some(deadline)).await;
         if sent.is_err() {
             return;
         }

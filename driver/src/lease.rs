@@ -20,7 +20,6 @@ use mongo_client_core::{
 
 use crate::{
     link::Link,
-    runtime::Runtime,
     server::{Chore, Draining, Server, WaitSlot},
     shared::Shared,
     wait::Deadline,
@@ -32,20 +31,21 @@ use crate::{
 /// (docs/ARCHITECTURE.md, "Cancellation").
 pub(crate) struct Lease {
     server: Arc<Server>,
-    clock: Arc<dyn Runtime>,
     token: LeaseToken,
     link: Option<Box<Link>>,
     running: Option<ExchangeId>,
+    /// When the reply came, where that was a moment ago: then the clock is not read again.
+    ended: Option<Instant>,
 }
 
 impl Lease {
-    fn new(server: Arc<Server>, clock: Arc<dyn Runtime>, lease: PoolLease<Box<Link>>) -> Self {
+    fn new(server: Arc<Server>, lease: PoolLease<Box<Link>>) -> Self {
         Self {
             server,
-            clock,
             token: lease.token,
             link: Some(lease.conn),
             running: None,
+            ended: None,
         }
     }
 
@@ -68,8 +68,14 @@ impl Lease {
     }
 
     /// Notes that a request is under way, so that a drop knows what to abandon.
-    pub(crate) fn set_running(&mut self, exchange: Option<ExchangeId>) {
-        self.running = exchange;
+    pub(crate) fn set_running(&mut self, exchange: ExchangeId) {
+        self.running = Some(exchange);
+    }
+
+    /// Notes that the exchange has ended.
+    pub(crate) fn set_ended(&mut self, now: Instant) {
+        self.running = None;
+        self.ended = Some(now);
     }
 
     pub(crate) fn address(&self) -> &ServerAddress {
@@ -82,7 +88,10 @@ impl Drop for Lease {
         let Some(mut link) = self.link.take() else {
             return;
         };
-        let now = self.clock.now();
+        let now = match self.ended {
+            Some(now) => now,
+            None => link.life().runtime().now(),
+        };
         // Also when the link is idle: the reply may have been read, but not taken.
         let abandoned = match self.running {
             Some(exchange) => link.abandon(exchange),
@@ -98,12 +107,49 @@ impl Drop for Lease {
             }
             Abandoned::Drain { .. } => {
                 server.with_pool("drain", |cell| cell.pool.drain(token, now));
-                let clock = Arc::clone(&self.clock);
-                let draining = Draining::new(Arc::clone(server), clock, token, link);
+                let draining = Draining::new(Arc::clone(server), token, link);
                 server.push_chore(Chore::Drain(draining));
             }
         }
     }
+}
+
+/// The immediate answer to a checkout.
+pub(crate) enum Started {
+    Ended(Result<Lease>),
+    /// The ticket settles later: a [`CheckoutFuture`] waits for it.
+    Waits(Ticket),
+}
+
+/// Asks a server's pool for a connection.
+pub(crate) fn start(server: &Arc<Server>, now: Instant) -> Started {
+    loop {
+        let checkout = server.with_pool("checkout", |cell| {
+            let checkout = cell.pool.checkout(now);
+            if let Checkout::Wait(ticket) = &checkout {
+                cell.waits.entry(*ticket).or_insert(WaitSlot::Waiting(None));
+            }
+            checkout
+        });
+        match checkout {
+            Checkout::Ready(lease) => {
+                if let Some(lease) = usable(server, lease) {
+                    return Started::Ended(Ok(lease));
+                }
+            }
+            Checkout::Refused(error) => {
+                return Started::Ended(Err(error.into_error(&server.address)));
+            }
+            Checkout::Wait(ticket) => return Started::Waits(ticket),
+        }
+    }
+}
+
+/// A connection of a dead runtime goes back, and is closed; that says nothing about the server.
+fn usable(server: &Arc<Server>, lease: PoolLease<Box<Link>>) -> Option<Lease> {
+    let dead = lease.conn.life().is_dead();
+    let lease = Lease::new(Arc::clone(server), lease);
+    (!dead).then_some(lease)
 }
 
 /// Waits for a connection of a server's pool.
@@ -116,13 +162,8 @@ pub(crate) struct CheckoutFuture<'a> {
     shared: &'a Arc<Shared>,
     server: Arc<Server>,
     deadline: Option<Deadline<'a>>,
-    state: State,
-}
-
-enum State {
-    Start,
-    Waiting(Ticket),
-    Done,
+    /// `None` once it has settled.
+    ticket: Option<Ticket>,
 }
 
 impl<'a> CheckoutFuture<'a> {
@@ -130,55 +171,14 @@ impl<'a> CheckoutFuture<'a> {
         shared: &'a Arc<Shared>,
         server: Arc<Server>,
         deadline: Option<Instant>,
+        ticket: Ticket,
     ) -> Self {
         Self {
             shared,
             server,
             deadline: deadline.map(|at| Deadline::new(shared, at)),
-            state: State::Start,
+            ticket: Some(ticket),
         }
-    }
-
-    fn start(&mut self) -> Option<Result<Lease>> {
-        loop {
-            let now = self.shared.clock.now();
-            let checkout = self.server.with_pool("checkout", |cell| {
-                let checkout = cell.pool.checkout(now);
-                if let Checkout::Wait(ticket) = &checkout {
-                    cell.waits.entry(*ticket).or_insert(WaitSlot::Waiting(None));
-                }
-                checkout
-            });
-            match checkout {
-                Checkout::Ready(lease) => {
-                    if let Some(lease) = self.usable(lease) {
-                        return Some(Ok(lease));
-                    }
-                }
-                Checkout::Refused(error) => {
-                    return Some(Err(error.into_error(&self.server.address)));
-                }
-                Checkout::Wait(ticket) => {
-                    self.state = State::Waiting(ticket);
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// A connection of a dead runtime goes back, and is closed; that says nothing about the server.
-    fn usable(&self, lease: PoolLease<Box<Link>>) -> Option<Lease> {
-        let dead = lease.conn.life().is_dead();
-        let lease = self.lease(lease);
-        (!dead).then_some(lease)
-    }
-
-    fn lease(&self, lease: PoolLease<Box<Link>>) -> Lease {
-        Lease::new(
-            Arc::clone(&self.server),
-            Arc::clone(&self.shared.clock),
-            lease,
-        )
     }
 
     /// Takes the ticket's result, or keeps the waker.
@@ -223,16 +223,7 @@ impl Future for CheckoutFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        loop {
-            if let State::Start = this.state
-                && let Some(result) = this.start()
-            {
-                this.state = State::Done;
-                return Poll::Ready(result);
-            }
-            let State::Waiting(ticket) = this.state else {
-                return Poll::Pending;
-            };
+        while let Some(ticket) = this.ticket {
             if this
                 .deadline
                 .as_mut()
@@ -250,22 +241,26 @@ impl Future for CheckoutFuture<'_> {
                 this.shared.ensure_alive()?;
                 return Poll::Pending;
             };
-            this.state = State::Done;
-            match result.map(|lease| this.usable(lease)) {
+            this.ticket = None;
+            match result.map(|lease| usable(&this.server, lease)) {
                 Ok(Some(lease)) => return Poll::Ready(Ok(lease)),
                 Err(error) => return Poll::Ready(Err(error)),
-                Ok(None) => this.state = State::Start,
+                Ok(None) => match start(&this.server, this.shared.clock.now()) {
+                    Started::Ended(result) => return Poll::Ready(result),
+                    Started::Waits(ticket) => this.ticket = Some(ticket),
+                },
             }
         }
+        Poll::Pending
     }
 }
 
 impl Drop for CheckoutFuture<'_> {
     fn drop(&mut self) {
-        if let State::Waiting(ticket) = self.state
+        if let Some(ticket) = self.ticket
             && let Some(lease) = self.leave(ticket)
         {
-            drop(self.lease(lease));
+            drop(Lease::new(Arc::clone(&self.server), lease));
         }
     }
 }

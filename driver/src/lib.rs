@@ -45,7 +45,7 @@ pub use mongo_client_core::time::{Instant, UnixMillis};
 #[doc(hidden)]
 pub use self::shared::Census;
 pub use self::{
-    exec::{Executed, SessionArg},
+    exec::{Executed, Execution, SessionArg},
     handle::{Ambient, Handle, RandomSource},
     incarnation::RuntimeSource,
     session::{ImplicitSession, Session},

@@ -4,6 +4,7 @@
 //! here decides: bytes and deadlines go into the machine, events come out.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
@@ -16,12 +17,13 @@ use futures_io::{AsyncRead, AsyncWrite};
 use mongo_client_core::{
     conn::{
         Abandoned, BeginError, ConnError, ConnEvent, Connection, ConnectionConfig, Health, IoFault,
-        Phase, Purpose,
+        Phase, Purpose, Scratch,
     },
     error::{Error, Result},
     hello::HelloReply,
     id::{ConnId, ExchangeId},
     net::ServerAddress,
+    op::ConnFacts,
     time::Instant,
     wire::{Reply, Request},
 };
@@ -31,6 +33,7 @@ use crate::{
     incarnation::Incarnation,
     runtime::{BoxStream, Timer},
     signal::Signal,
+    wait::Tick,
 };
 
 /// Raised on a link's signal: close at once (SDAM: interruptInUseConnections).
@@ -40,9 +43,29 @@ const SLICES_MAX: usize = 16;
 /// Loop turns in one poll before the task yields to the executor.
 const TURNS_MAX: u32 = 1_000;
 
+thread_local! {
+    /// The buffers of whichever link of this thread moves bytes: nothing waits with one in its hands,
+    /// so a thread needs no more.
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+/// Takes the thread's buffers; there are none at first, and while the thread ends.
+fn scratch() -> Box<Scratch> {
+    let kept = SCRATCH.try_with(Cell::take).ok().flatten();
+    kept.unwrap_or_default()
+}
+
+/// Keeps buffers for the next link of the thread.
+fn keep(scratch: Box<Scratch>) {
+    // A thread that ends keeps nothing.
+    let _ = SCRATCH.try_with(|kept| kept.set(Some(scratch)));
+}
+
 /// An established or opening connection with everything that drives it.
 pub(crate) struct Link {
     conn: Connection,
+    /// Of the hello, once the connection is established.
+    facts: Option<ConnFacts>,
     stream: BoxStream,
     timer: Option<Box<dyn Timer>>,
     armed: Option<Instant>,
@@ -88,6 +111,7 @@ impl Link {
         let conn = Connection::new(Arc::clone(config), id, purpose, &mut entropy, runtime.now())?;
         let mut link = Box::new(Self {
             conn,
+            facts: None,
             stream,
             timer: None,
             armed: None,
@@ -97,7 +121,10 @@ impl Link {
         });
         loop {
             match poll_fn(|cx| link.poll_event(cx)).await {
-                ConnEvent::Established { hello, rtt } => return Ok(Opened { link, hello, rtt }),
+                ConnEvent::Established { hello, rtt } => {
+                    link.facts = Some(ConnFacts::from(&*hello));
+                    return Ok(Opened { link, hello, rtt });
+                }
                 ConnEvent::Derive(job) => {
                     let slot = Arc::new(Mutex::new(None));
                     let result = Arc::clone(&slot);
@@ -133,6 +160,11 @@ impl Link {
         self.conn.hello()
     }
 
+    /// What operations need to know of the connection, once it is established.
+    pub(crate) fn facts(&self) -> Option<&ConnFacts> {
+        self.facts.as_ref()
+    }
+
     /// Why the connection closed, if it did.
     pub(crate) fn error(&self) -> Option<Error> {
         self.closed.as_ref().map(|closed| closed.error.clone())
@@ -147,14 +179,18 @@ impl Link {
         &mut self,
         request: &Request,
         deadline: Option<Instant>,
+        now: Instant,
     ) -> Result<ExchangeId> {
-        self.conn
-            .begin(request, deadline, self.life.runtime().now())
-            .map_err(|error| match error {
-                // The connection failed, not the command.
-                BeginError::Tls(error) => error,
-                error => Error::invalid_argument(format!("command {}: {error}", request.name)),
-            })
+        let mut scratch = scratch();
+        self.conn.lend(&mut scratch);
+        let begun = self.conn.begin(request, deadline, now);
+        self.conn.reclaim(&mut scratch);
+        keep(scratch);
+        begun.map_err(|error| match error {
+            // The connection failed, not the command.
+            BeginError::Tls(error) => error,
+            error => Error::invalid_argument(format!("command {}: {error}", request.name)),
+        })
     }
 
     /// Sets the deadline of the reply that is awaited.
@@ -172,8 +208,18 @@ impl Link {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<std::result::Result<(Reply, bool), ConnError>> {
+        let life = Arc::clone(&self.life);
+        self.poll_reply_at(cx, &mut Tick::new(&**life.runtime()))
+    }
+
+    /// As [`Self::poll_reply`], for those who tell the time.
+    pub(crate) fn poll_reply_at(
+        &mut self,
+        cx: &mut Context<'_>,
+        tick: &mut Tick<'_>,
+    ) -> Poll<std::result::Result<(Reply, bool), ConnError>> {
         loop {
-            match ready!(self.poll_event(cx)) {
+            match ready!(self.poll_event_at(cx, tick)) {
                 ConnEvent::Reply {
                     reply,
                     more_to_come,
@@ -222,8 +268,23 @@ impl Link {
         }
     }
 
-    /// The byte loop: runs the machine until it has an event.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<ConnEvent> {
+        let life = Arc::clone(&self.life);
+        self.poll_event_at(cx, &mut Tick::new(&**life.runtime()))
+    }
+
+    /// Runs the machine until it has an event, with buffers that it need not keep.
+    fn poll_event_at(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> Poll<ConnEvent> {
+        let mut scratch = scratch();
+        self.conn.lend(&mut scratch);
+        let event = self.turn(cx, tick);
+        self.conn.reclaim(&mut scratch);
+        keep(scratch);
+        event
+    }
+
+    /// The byte loop: runs the machine until it has an event.
+    fn turn(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> Poll<ConnEvent> {
         for _ in 0..TURNS_MAX {
             if let Some(event) = self.conn.poll_event() {
                 if let ConnEvent::Closed(error) = &event {
@@ -231,23 +292,23 @@ impl Link {
                 }
                 return Poll::Ready(event);
             }
-            if self.conn.health() == Health::Perished {
+            let health = self.conn.health();
+            if health == Health::Perished {
                 // The one Closed event was taken before; say the same again.
                 let error = self.closed.clone().unwrap_or_else(perished);
                 return Poll::Ready(ConnEvent::Closed(error));
             }
             if self.signal.is_raised(INTERRUPT) {
-                self.conn
-                    .handle_fault(IoFault::Interrupted, self.life.runtime().now());
+                self.conn.handle_fault(IoFault::Interrupted, tick.now());
                 continue;
             }
-            if self.write(cx) {
+            if self.write(cx, tick) {
                 continue;
             }
-            if self.conn.health() == Health::Idle {
+            if health == Health::Idle {
                 return Poll::Pending;
             }
-            if self.read(cx) || self.time(cx) {
+            if self.read(cx, tick) || self.time(cx, tick) {
                 continue;
             }
             self.signal.watch(cx);
@@ -261,44 +322,40 @@ impl Link {
     }
 
     /// Writes what the machine has; whether anything happened.
-    fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut slices: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
-        let count = self.conn.poll_write(&mut slices);
-        if count == 0 {
-            return false;
-        }
-        let written = if count == 1 {
-            Pin::new(&mut self.stream).poll_write(cx, slices[0])
-        } else {
-            let slices = slices.map(IoSlice::new);
-            Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])
+    fn write(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> bool {
+        let mut first: [&[u8]; 2] = [&[]; 2];
+        let written = match self.conn.poll_write(&mut first) {
+            0 => return false,
+            1 => Pin::new(&mut self.stream).poll_write(cx, first[0]),
+            _ => {
+                let mut slices: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
+                let count = self.conn.poll_write(&mut slices);
+                let slices = slices.map(IoSlice::new);
+                Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])
+            }
         };
-        let now = self.life.runtime().now();
         match written {
-            Poll::Ready(Ok(0)) => self.conn.handle_fault(IoFault::Reset, now),
-            Poll::Ready(Ok(n)) => self.conn.handle_written(n, now),
-            Poll::Ready(Err(error)) => self.conn.handle_fault(fault(&error), now),
+            Poll::Ready(Ok(0)) => self.conn.handle_fault(IoFault::Reset, tick.now()),
+            Poll::Ready(Ok(n)) => self.conn.handle_written(n, tick.now()),
+            Poll::Ready(Err(error)) => self.conn.handle_fault(fault(&error), tick.now()),
             Poll::Pending => return false,
         }
         true
     }
 
     /// Reads into the machine's space; whether anything happened.
-    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+    fn read(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> bool {
         let read = Pin::new(&mut self.stream).poll_read(cx, self.conn.read_space());
         match read {
-            Poll::Ready(Ok(n)) => self.conn.handle_read(n, self.life.runtime().now()),
-            Poll::Ready(Err(error)) => {
-                self.conn
-                    .handle_fault(fault(&error), self.life.runtime().now());
-            }
+            Poll::Ready(Ok(n)) => self.conn.handle_read(n, tick.now()),
+            Poll::Ready(Err(error)) => self.conn.handle_fault(fault(&error), tick.now()),
             Poll::Pending => return false,
         }
         true
     }
 
     /// Arms or fires the timer; whether a deadline has passed.
-    fn time(&mut self, cx: &mut Context<'_>) -> bool {
+    fn time(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> bool {
         let Some((deadline, _)) = self.conn.poll_timeout() else {
             return false;
         };
@@ -313,7 +370,8 @@ impl Link {
             return false;
         }
         self.armed = None;
-        let now = self.life.runtime().now();
+        // Time has passed since the poll began, or the timer would not be ready.
+        let now = tick.renew();
         if now < deadline && self.life.is_dead() {
             // The timer has died with its runtime, and the link's other deadlines with it.
             self.conn.handle_fault(IoFault::Interrupted, now);

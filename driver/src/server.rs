@@ -25,7 +25,7 @@ use crate::{
     guarded::Guarded,
     link::{INTERRUPT, Link},
     outbox::{AnyEvent, Outbox},
-    runtime::{BoxFuture, Runtime},
+    runtime::BoxFuture,
     shared::{Census, Shared},
     signal::Signal,
     tasks,
@@ -100,21 +100,14 @@ impl Chores {
 /// connection: its runtime may be gone.
 pub(crate) struct Draining {
     server: Arc<Server>,
-    clock: Arc<dyn Runtime>,
     token: LeaseToken,
     link: Option<Box<Link>>,
 }
 
 impl Draining {
-    pub(crate) fn new(
-        server: Arc<Server>,
-        clock: Arc<dyn Runtime>,
-        token: LeaseToken,
-        link: Box<Link>,
-    ) -> Self {
+    pub(crate) fn new(server: Arc<Server>, token: LeaseToken, link: Box<Link>) -> Self {
         Self {
             server,
-            clock,
             token,
             link: Some(link),
         }
@@ -135,7 +128,7 @@ impl Drop for Draining {
         let Some(link) = self.link.take() else {
             return;
         };
-        let (token, now) = (self.token, self.clock.now());
+        let (token, now) = (self.token, link.life().runtime().now());
         let idle = link.health() == Health::Idle;
         let why = (!idle).then_some(ConnectionClosedReason::Dropped);
         self.server.with_pool("drained", |cell| {
@@ -268,9 +261,13 @@ impl Server {
     ) -> R {
         let (out, effects) = self.pool.with(purpose, |cell| {
             let out = section(cell);
-            (out, cell.drain(&self.outbox))
+            // Without listeners a checkout and its checkin leave nothing to do.
+            let effects = cell.has_effects().then(|| cell.drain(&self.outbox));
+            (out, effects)
         });
-        self.finish(effects);
+        if let Some(effects) = effects {
+            self.finish(effects);
+        }
         out
     }
 
@@ -459,6 +456,11 @@ impl PoolCell {
     pub(crate) fn open_failed(&mut self, id: ConnId, error: &Error, now: Instant) {
         self.signals.remove(&id);
         self.pool.open_failed(id, error, now);
+    }
+
+    /// Whether [`Self::drain`] has anything to do.
+    fn has_effects(&self) -> bool {
+        self.pool.has_actions() || self.due() < self.armed
     }
 
     /// Takes the pool's actions; settles waits and collects what must happen outside the lock.

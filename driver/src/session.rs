@@ -7,6 +7,7 @@ use mongo_client_core::{
     error::{Error, Result},
     options::SessionOptions,
     session::{ClusterTime, SessionState},
+    time::Instant,
 };
 
 use crate::shared::Shared;
@@ -16,16 +17,24 @@ use crate::shared::Shared;
 pub struct ImplicitSession {
     shared: Arc<Shared>,
     state: SessionState,
+    /// When its operation ended, where that was a moment ago: then the clock is not read again.
+    ended: Option<Instant>,
 }
 
 impl ImplicitSession {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, now: Instant) -> Self {
         let mut state = SessionState::implicit();
-        acquire(shared, &mut state);
+        acquire(shared, &mut state, now);
         Self {
             shared: Arc::clone(shared),
             state,
+            ended: None,
         }
+    }
+
+    /// Notes that its operation has ended: it is about to be dropped.
+    pub(crate) fn set_ended(&mut self, now: Instant) {
+        self.ended = Some(now);
     }
 
     pub(crate) fn state(&mut self) -> &mut SessionState {
@@ -35,7 +44,7 @@ impl ImplicitSession {
 
 impl Drop for ImplicitSession {
     fn drop(&mut self) {
-        release(&self.shared, &mut self.state);
+        release(&self.shared, &mut self.state, self.ended);
     }
 }
 
@@ -50,7 +59,7 @@ pub struct Session {
 impl Session {
     pub(crate) fn new(shared: &Arc<Shared>, options: SessionOptions) -> Result<Self> {
         let mut state = SessionState::explicit(&options)?;
-        acquire(shared, &mut state);
+        acquire(shared, &mut state, shared.clock.now());
         let id = state
             .server()
             .map(|s| s.lsid())
@@ -94,8 +103,8 @@ impl Session {
         &mut self.state
     }
 
-    pub(crate) fn acquire(&mut self) {
-        acquire(&self.shared, &mut self.state);
+    pub(crate) fn acquire(&mut self, now: Instant) {
+        acquire(&self.shared, &mut self.state, now);
     }
 
     /// Refuses a session of another client (sessions: "must not be used with another client").
@@ -112,17 +121,16 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        release(&self.shared, &mut self.state);
+        release(&self.shared, &mut self.state, None);
     }
 }
 
 /// Gives a session its server session, if it has none yet.
-fn acquire(shared: &Arc<Shared>, state: &mut SessionState) {
+fn acquire(shared: &Arc<Shared>, state: &mut SessionState, now: Instant) {
     if state.server().is_some() {
         return;
     }
     let timeout = shared.views.load().view.description.logical_session_timeout;
-    let now = shared.clock.now();
     let lb = shared.settings.topology.load_balanced;
     let mut entropy = |out: &mut [u8]| shared.clock.entropy(out);
     let session = shared.sessions.with("acquire", |pool| {
@@ -131,13 +139,13 @@ fn acquire(shared: &Arc<Shared>, state: &mut SessionState) {
     state.set_server(session);
 }
 
-fn release(shared: &Arc<Shared>, state: &mut SessionState) {
+fn release(shared: &Arc<Shared>, state: &mut SessionState, ended: Option<Instant>) {
     let Some(session) = state.take_server() else {
         return;
     };
     let timeout = shared.views.load().view.description.logical_session_timeout;
     let lb = shared.settings.topology.load_balanced;
-    let now = shared.clock.now();
+    let now = ended.unwrap_or_else(|| shared.clock.now());
     shared
         .sessions
         .with("release", |pool| pool.release(session, timeout, lb, now));

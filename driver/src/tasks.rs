@@ -290,7 +290,7 @@ async fn monitor(server: Arc<Server>, life: Arc<Incarnation>) {
                     continue;
                 };
                 if let MonitorWant::Exchange { request, deadline } = want
-                    && let Err(error) = link.begin(request, deadline)
+                    && let Err(error) = link.begin(request, deadline, runtime.now())
                 {
                     machine.handle_failure(error, runtime.now());
                     continue;
@@ -446,7 +446,7 @@ async fn probe(
             }
             RttWant::Exchange { request, deadline } => {
                 let begun = match link.as_mut() {
-                    Some(link) => link.begin(request, deadline).is_ok(),
+                    Some(link) => link.begin(request, deadline, runtime.now()).is_ok(),
                     None => false,
                 };
                 let Some(open) = link.as_mut().filter(|_| begun) else {

@@ -27,7 +27,7 @@ use tracing::{Level, enabled};
 
 pub(crate) use self::{
     operation::{OperationSpan, attempt, pause},
-    selection::{Selecting, Waited},
+    selection::{Waited, selected, selecting},
 };
 use crate::environment;
 

@@ -34,6 +34,27 @@ pub(crate) async fn race<A: Future, B: Future>(a: A, b: B) -> Either<A::Output, 
     .await
 }
 
+/// The time of one poll: the clock is read when somebody asks, and not again.
+pub(crate) struct Tick<'a> {
+    clock: &'a dyn Runtime,
+    at: Option<Instant>,
+}
+
+impl<'a> Tick<'a> {
+    pub(crate) fn new(clock: &'a dyn Runtime) -> Self {
+        Self { clock, at: None }
+    }
+
+    pub(crate) fn now(&mut self) -> Instant {
+        *self.at.get_or_insert_with(|| self.clock.now())
+    }
+
+    /// Reads the clock again.
+    pub(crate) fn renew(&mut self) -> Instant {
+        *self.at.insert(self.clock.now())
+    }
+}
+
 /// A deadline of somebody who waits in a future of the application's. It holds in whichever
 /// runtime the future is polled, also after the one that it was first polled in has died.
 pub(crate) struct Deadline<'a> {
@@ -71,10 +92,6 @@ impl<'a> Deadline<'a> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    pub(crate) async fn sleep(mut self) {
-        poll_fn(|cx| self.poll(cx)).await;
     }
 }
 

@@ -7,7 +7,7 @@ use mongo_client_core::{
 };
 
 use super::{
-    Place, Scope, action, body::Body, reply::single_write, session_arg, session_setter,
+    Place, Scope, action, body::Body, reply::single_write, running, session_setter,
     update::with_statement,
 };
 use crate::{
@@ -59,18 +59,15 @@ pub struct Delete<'a> {
 delete_setters!(impl ['a] Delete<'a>);
 session_setter!(impl ['a] Delete<'a>);
 
-impl Delete<'_> {
-    async fn run(self) -> Result<DeleteResult> {
+impl<'a> Delete<'a> {
+    fn run(self) -> impl Future<Output = Result<DeleteResult>> + Send + 'a {
         let options = self.options.as_deref();
-        let spec = build(&self.place.scope, &self.query, self.multi, options)?;
-        let executed = self
-            .place
-            .client
-            .execute(spec, session_arg(self.session))
-            .await?;
-        let reply = single_write(&executed, parse_delete)?;
-        Ok(DeleteResult {
-            deleted_count: reply.n,
+        let spec = build(&self.place.scope, &self.query, self.multi, options);
+        running(self.place, spec, self.session, |executed| {
+            let reply = single_write(&executed, parse_delete)?;
+            Ok(DeleteResult {
+                deleted_count: reply.n,
+            })
         })
     }
 }

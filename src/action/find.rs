@@ -11,7 +11,7 @@ use mongo_client_core::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    ExplicitSession, ImplicitSession, Place, Scope, action, body::Body, reply, session_arg,
+    ExplicitSession, ImplicitSession, Place, Scope, action, body::Body, reply, running,
     session_setter,
 };
 use crate::{
@@ -118,17 +118,14 @@ pub struct FindOne<'a, T> {
 find_one_setters!(impl ['a, T] FindOne<'a, T>);
 session_setter!(impl ['a, T] FindOne<'a, T>);
 
-impl<T: DeserializeOwned> FindOne<'_, T> {
-    async fn run(self) -> Result<Option<T>> {
-        let spec = build_one(&self.place.scope, &self.filter, self.options.as_deref())?;
-        let executed = self
-            .place
-            .client
-            .execute(spec, session_arg(self.session))
-            .await?;
-        parse_first_document(executed.reply.document())?
-            .map(reply::decode)
-            .transpose()
+impl<'a, T: DeserializeOwned + 'a> FindOne<'a, T> {
+    fn run(self) -> impl Future<Output = Result<Option<T>>> + Send + 'a {
+        let spec = build_one(&self.place.scope, &self.filter, self.options.as_deref());
+        running(self.place, spec, self.session, |executed| {
+            parse_first_document(executed.reply.document())?
+                .map(reply::decode)
+                .transpose()
+        })
     }
 }
 

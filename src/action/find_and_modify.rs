@@ -13,10 +13,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Place, Scope, action,
     body::Body,
-    reply, session_arg, session_setter,
+    reply, running, session_setter,
     update::{encode_replacement, put_update},
 };
 use crate::{
+    client::Executed,
     collection::Collection,
     options::{
         FindOneAndDeleteOptions, FindOneAndReplaceOptions, FindOneAndUpdateOptions, ReturnDocument,
@@ -101,11 +102,11 @@ macro_rules! find_and_modify {
         session_setter!(impl ['a, T] $name<'a, T>);
         action!(impl ['a, T: DeserializeOwned + 'a] $name<'a, T> => Option<T>);
 
-        impl<T: DeserializeOwned> $name<'_, T> {
-            async fn run(self) -> Result<Option<T>> {
+        impl<'a, T: DeserializeOwned + 'a> $name<'a, T> {
+            fn run(self) -> impl Future<Output = Result<Option<T>>> + Send + 'a {
                 let (scope, options) = (&self.place.scope, self.options.as_deref());
-                let spec = $build(scope, &self.filter, self.change, options)?;
-                execute(self.place, spec, self.session).await
+                let spec = $build(scope, &self.filter, self.change, options);
+                running(self.place, spec, self.session, modified)
             }
         }
     };
@@ -132,12 +133,7 @@ find_and_modify! {
     build_update
 }
 
-async fn execute<T: DeserializeOwned>(
-    place: &Place,
-    spec: CommandSpec,
-    session: Option<&mut ClientSession>,
-) -> Result<Option<T>> {
-    let executed = place.client.execute(spec, session_arg(session)).await?;
+fn modified<T: DeserializeOwned>(executed: Executed) -> Result<Option<T>> {
     parse_find_and_modify(executed.reply.document())?
         .value
         .map(reply::decode)

@@ -10,7 +10,7 @@ use mongo_client_core::{
 };
 use serde::Serialize;
 
-use super::{Place, Scope, action, body::Body, reply::single_write, session_arg, session_setter};
+use super::{Place, Scope, action, body::Body, reply::single_write, running, session_setter};
 use crate::{
     collection::Collection,
     options::{InsertOneOptions, insert_one_setters},
@@ -51,17 +51,19 @@ pub struct InsertOne<'a> {
 insert_one_setters!(impl ['a] InsertOne<'a>);
 session_setter!(impl ['a] InsertOne<'a>);
 
-impl InsertOne<'_> {
-    async fn run(self) -> Result<InsertOneResult> {
-        let (bytes, inserted_id) = self.document?;
-        let spec = build(&self.place.scope, bytes.into(), self.options.as_deref())?;
-        let executed = self
-            .place
-            .client
-            .execute(spec, session_arg(self.session))
-            .await?;
-        single_write(&executed, parse_insert)?;
-        Ok(InsertOneResult { inserted_id })
+impl<'a> InsertOne<'a> {
+    fn run(self) -> impl Future<Output = Result<InsertOneResult>> + Send + 'a {
+        let (spec, inserted_id) = match self.document {
+            Ok((bytes, id)) => {
+                let spec = build(&self.place.scope, bytes.into(), self.options.as_deref());
+                (spec, id)
+            }
+            Err(error) => (Err(error), Bson::Null),
+        };
+        running(self.place, spec, self.session, move |executed| {
+            single_write(&executed, parse_insert)?;
+            Ok(InsertOneResult { inserted_id })
+        })
     }
 }
 

@@ -8,8 +8,8 @@ use mongo_client_core::{
 };
 
 use super::{
-    ExplicitSession, ImplicitSession, Place, Scope, action, reply, scope::read_preference,
-    session_arg, session_setter,
+    ExplicitSession, ImplicitSession, Place, Scope, action, reply, running, scope::read_preference,
+    session_setter,
 };
 use crate::{
     client::SessionArg,
@@ -91,19 +91,16 @@ impl std::fmt::Debug for RunCommand<'_> {
 run_command_setters!(impl ['a] RunCommand<'a>);
 session_setter!(impl ['a] RunCommand<'a>);
 
-impl RunCommand<'_> {
-    async fn run(self) -> Result<Document> {
-        let criteria = self
-            .options
-            .as_ref()
-            .and_then(|o| o.selection_criteria.as_ref());
-        let spec = build(&self.place.scope, self.command?, criteria)?;
-        let executed = self
-            .place
-            .client
-            .execute(spec, session_arg(self.session))
-            .await?;
-        reply::decode(executed.reply.document())
+impl<'a> RunCommand<'a> {
+    fn run(self) -> impl Future<Output = Result<Document>> + Send + 'a {
+        let options = self.options.as_ref();
+        let criteria = options.and_then(|o| o.selection_criteria.as_ref());
+        let spec = self
+            .command
+            .and_then(|command| build(&self.place.scope, command, criteria));
+        running(self.place, spec, self.session, |executed| {
+            reply::decode(executed.reply.document())
+        })
     }
 }
 
@@ -214,21 +211,108 @@ fn build_cursor(
 /// The static name of a command: those that other parts treat in a special way are all here, and
 /// common ones for good events; others are called `runCommand`.
 fn command_name(name: &str) -> &'static str {
-    const NAMES: &str = "\
-        abortTransaction aggregate authenticate buildInfo bulkWrite collMod collStats \
-        commitTransaction compact configureFailPoint connectionStatus convertToCapped copydb \
-        copydbgetnonce copydbsaslstart count create createIndexes createRole createUser \
-        currentOp dbStats delete distinct drop dropDatabase dropIndexes dropRole dropUser \
-        endSessions enableSharding explain find findAndModify fsync getLog getMore getParameter \
-        getnonce grantRolesToUser hello hostInfo insert isMaster isdbgrid ismaster \
-        killAllSessions killCursors killOp killSessions listCollections listCommands \
-        listDatabases listIndexes logRotate mapReduce ping profile refreshSessions \
-        renameCollection replSetFreeze replSetGetConfig replSetGetStatus replSetInitiate \
-        replSetReconfig replSetStepDown rolesInfo saslContinue saslStart serverStatus \
-        setFeatureCompatibilityVersion setParameter shardCollection shutdown startSession top \
-        update updateRole updateUser usersInfo validate whatsmyuri";
-    NAMES
-        .split(' ')
-        .find(|known| *known == name)
-        .unwrap_or("runCommand")
+    match NAMES.binary_search(&name) {
+        Ok(at) => NAMES[at],
+        Err(_) => "runCommand",
+    }
+}
+
+/// The commands whose names are known, in the order of their bytes.
+const NAMES: [&str; 82] = [
+    "abortTransaction",
+    "aggregate",
+    "authenticate",
+    "buildInfo",
+    "bulkWrite",
+    "collMod",
+    "collStats",
+    "commitTransaction",
+    "compact",
+    "configureFailPoint",
+    "connectionStatus",
+    "convertToCapped",
+    "copydb",
+    "copydbgetnonce",
+    "copydbsaslstart",
+    "count",
+    "create",
+    "createIndexes",
+    "createRole",
+    "createUser",
+    "currentOp",
+    "dbStats",
+    "delete",
+    "distinct",
+    "drop",
+    "dropDatabase",
+    "dropIndexes",
+    "dropRole",
+    "dropUser",
+    "enableSharding",
+    "endSessions",
+    "explain",
+    "find",
+    "findAndModify",
+    "fsync",
+    "getLog",
+    "getMore",
+    "getParameter",
+    "getnonce",
+    "grantRolesToUser",
+    "hello",
+    "hostInfo",
+    "insert",
+    "isMaster",
+    "isdbgrid",
+    "ismaster",
+    "killAllSessions",
+    "killCursors",
+    "killOp",
+    "killSessions",
+    "listCollections",
+    "listCommands",
+    "listDatabases",
+    "listIndexes",
+    "logRotate",
+    "mapReduce",
+    "ping",
+    "profile",
+    "refreshSessions",
+    "renameCollection",
+    "replSetFreeze",
+    "replSetGetConfig",
+    "replSetGetStatus",
+    "replSetInitiate",
+    "replSetReconfig",
+    "replSetStepDown",
+    "rolesInfo",
+    "saslContinue",
+    "saslStart",
+    "serverStatus",
+    "setFeatureCompatibilityVersion",
+    "setParameter",
+    "shardCollection",
+    "shutdown",
+    "startSession",
+    "top",
+    "update",
+    "updateRole",
+    "updateUser",
+    "usersInfo",
+    "validate",
+    "whatsmyuri",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_commands_have_their_own_names() {
+        assert!(NAMES.is_sorted());
+        for name in ["abortTransaction", "ping", "whatsmyuri"] {
+            assert_eq!(command_name(name), name);
+        }
+        assert_eq!(command_name("Ping"), "runCommand");
+    }
 }

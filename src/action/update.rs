@@ -10,8 +10,9 @@ use mongo_client_core::{
 };
 use serde::Serialize;
 
-use super::{Place, Scope, action, body::Body, reply::single_write, session_arg, session_setter};
+use super::{Place, Scope, action, body::Body, reply::single_write, running, session_setter};
 use crate::{
+    client::Executed,
     collection::Collection,
     options::{
         ReplaceOptions, UpdateModifications, UpdateOptions, replace_setters, update_setters,
@@ -86,7 +87,7 @@ impl<'a> Update<'a> {
         }
     }
 
-    async fn run(self) -> Result<UpdateResult> {
+    fn run(self) -> impl Future<Output = Result<UpdateResult>> + Send + 'a {
         let options = self.options.as_deref();
         let spec = build(
             &self.place.scope,
@@ -94,8 +95,8 @@ impl<'a> Update<'a> {
             &self.update,
             self.multi,
             options,
-        )?;
-        execute(self.place, spec, self.session).await
+        );
+        running(self.place, spec, self.session, updated)
     }
 }
 
@@ -115,23 +116,19 @@ pub struct ReplaceOne<'a> {
 replace_setters!(impl ['a] ReplaceOne<'a>);
 session_setter!(impl ['a] ReplaceOne<'a>);
 
-impl ReplaceOne<'_> {
-    async fn run(self) -> Result<UpdateResult> {
-        let replacement = self.replacement?;
+impl<'a> ReplaceOne<'a> {
+    fn run(self) -> impl Future<Output = Result<UpdateResult>> + Send + 'a {
         let options = self.options.as_deref();
-        let spec = build_replace(&self.place.scope, &self.query, &replacement, options)?;
-        execute(self.place, spec, self.session).await
+        let spec = self.replacement.and_then(|replacement| {
+            build_replace(&self.place.scope, &self.query, &replacement, options)
+        });
+        running(self.place, spec, self.session, updated)
     }
 }
 
 action!(impl ['a] ReplaceOne<'a> => UpdateResult);
 
-async fn execute(
-    place: &Place,
-    spec: CommandSpec,
-    session: Option<&mut ClientSession>,
-) -> Result<UpdateResult> {
-    let executed = place.client.execute(spec, session_arg(session)).await?;
+fn updated(executed: Executed) -> Result<UpdateResult> {
     single_write(&executed, parse_update).map(into_result)
 }
 

@@ -11,6 +11,23 @@ const CIPHERTEXT_LEN: usize = 16 * 1024;
 /// How many slices of a message are encrypted at a time.
 const SLICES: usize = 8;
 
+/// Buffers that connections lend while they move bytes, so that an idle one holds none.
+///
+/// One is enough for all connections of a thread: lend it before a connection is driven, and reclaim
+/// it when it waits.
+#[derive(Default)]
+pub struct Scratch {
+    socket: Vec<u8>,
+    plain: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scratch")
+    }
+}
+
 /// TLS and its buffer of received ciphertext.
 struct Secure {
     tls: TlsChannel,
@@ -163,6 +180,36 @@ impl Channel {
     /// Withdraws everything not yet written; without TLS only.
     pub(super) fn withdraw(&mut self) {
         self.queue.clear();
+    }
+
+    /// Takes buffers over that it needs for as long as bytes are moved.
+    pub(super) fn lend(&mut self, scratch: &mut Scratch) {
+        self.queue.lend(&mut scratch.out);
+        match &mut self.secure {
+            None => self.framer.lend(&mut scratch.socket),
+            Some(secure) => {
+                if secure.received.is_empty() {
+                    std::mem::swap(&mut secure.received, &mut scratch.socket);
+                }
+                self.framer.lend(&mut scratch.plain);
+            }
+        }
+    }
+
+    /// Gives the buffers up that hold no part of a message.
+    pub(super) fn reclaim(&mut self, scratch: &mut Scratch) {
+        self.queue.reclaim(&mut scratch.out);
+        match &mut self.secure {
+            None => self.framer.reclaim(&mut scratch.socket),
+            Some(secure) => {
+                // Ciphertext is taken out of it at once.
+                let received = std::mem::take(&mut secure.received);
+                if scratch.socket.is_empty() {
+                    scratch.socket = received;
+                }
+                self.framer.reclaim(&mut scratch.plain);
+            }
+        }
     }
 
     /// Frees all buffers between messages.

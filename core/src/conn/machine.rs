@@ -28,7 +28,7 @@ use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
 use super::{
     Abandoned, BeginError, ConnError, ConnEvent, ConnTimer, ConnectionConfig, Health, IoFault,
     Phase, Purpose,
-    channel::{Channel, SendError},
+    channel::{Channel, Scratch, SendError},
     handshake::{Handshake, Next, choose_compressor},
 };
 use crate::{
@@ -377,6 +377,17 @@ impl Connection {
     #[must_use]
     pub fn poll_event(&mut self) -> Option<ConnEvent> {
         self.events.pop_front()
+    }
+
+    /// Takes buffers over for as long as bytes are moved; without them it makes its own.
+    pub fn lend(&mut self, scratch: &mut Scratch) {
+        self.channel.lend(scratch);
+    }
+
+    /// Gives all buffers up that hold no part of a message. After a lend and whatever was read and
+    /// written, an idle connection has none.
+    pub fn reclaim(&mut self, scratch: &mut Scratch) {
+        self.channel.reclaim(scratch);
     }
 
     /// Frees the buffers of an idle connection; the next exchange makes new ones.

@@ -131,7 +131,7 @@ impl Engine {
         self.operation_last += 1;
         let id = OperationId(self.operation_last);
         let context = running.settings.operation_context(id, op.command.deadline);
-        let operation = Operation::new(op.command.spec.clone(), context, self.now);
+        let operation = Operation::new(op.command.spec.clone(), context);
         op.operation = Some(operation);
         self.advance(op);
     }

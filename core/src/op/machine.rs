@@ -62,7 +62,7 @@ pub struct Operation {
 impl Operation {
     /// Starts an operation.
     #[must_use]
-    pub fn new(spec: CommandSpec, context: OperationContext, _now: Instant) -> Self {
+    pub fn new(spec: CommandSpec, context: OperationContext) -> Self {
         Self {
             spec,
             context,
@@ -144,7 +144,7 @@ impl Operation {
     }
 
     /// A server was selected.
-    pub fn selected(&mut self, selected: Selected, _now: Instant) {
+    pub fn selected(&mut self, selected: Selected) {
         if matches!(self.state, State::Selecting | State::Pausing(_)) {
             self.state = State::Leasing(selected.server);
             self.selected = Some(selected);
@@ -291,6 +291,15 @@ impl Operation {
         // Helpers read the counts beside a writeConcernError, unless they asked for an error.
         let kept = (facts.ok && !self.spec.check_write_concern_error).then_some(reply);
         self.settle(Failure { error, stage }, kept, now, rng)
+    }
+
+    /// A reply came that carries no error, as [`route::reply`](crate::route::reply()) has found: it
+    /// is the result.
+    pub fn succeeded(&mut self, reply: Reply) -> Progress {
+        if let State::Finished = self.state {
+            return over();
+        }
+        self.finish(Ok(reply))
     }
 
     /// The request was sent and has no reply (`w: 0`).

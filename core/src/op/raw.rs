@@ -5,13 +5,20 @@
 use bson::Timestamp;
 
 /// Begins an element: its type and key.
+#[inline]
 fn element(out: &mut Vec<u8>, kind: u8, key: &str) {
+    let key = key.as_bytes();
+    let key = match key.iter().position(|byte| *byte == 0) {
+        Some(end) => &key[..end],
+        None => key,
+    };
     out.push(kind);
-    out.extend(key.bytes().take_while(|byte| *byte != 0));
+    out.extend_from_slice(key);
     out.push(0);
 }
 
 /// Appends a string.
+#[inline]
 pub(crate) fn string(out: &mut Vec<u8>, key: &str, value: &str) {
     element(out, 0x02, key);
     let len = i32::try_from(value.len().saturating_add(1)).unwrap_or(i32::MAX);
@@ -21,12 +28,14 @@ pub(crate) fn string(out: &mut Vec<u8>, key: &str, value: &str) {
 }
 
 /// Appends a document that is already encoded.
+#[inline]
 pub(crate) fn document(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     element(out, 0x03, key);
     out.extend_from_slice(value);
 }
 
 /// Appends a boolean.
+#[inline]
 pub(crate) fn boolean(out: &mut Vec<u8>, key: &str, value: bool) {
     element(out, 0x08, key);
     out.push(u8::from(value));
@@ -44,12 +53,14 @@ pub(crate) fn integer(out: &mut Vec<u8>, key: &str, value: i64) {
 }
 
 /// Appends an int64.
+#[inline]
 pub(crate) fn int64(out: &mut Vec<u8>, key: &str, value: i64) {
     element(out, 0x12, key);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
 /// Appends a timestamp.
+#[inline]
 pub(crate) fn timestamp(out: &mut Vec<u8>, key: &str, value: Timestamp) {
     element(out, 0x11, key);
     out.extend_from_slice(&value.increment.to_le_bytes());
@@ -57,6 +68,7 @@ pub(crate) fn timestamp(out: &mut Vec<u8>, key: &str, value: Timestamp) {
 }
 
 /// Appends 16 bytes as a UUID (binary subtype 4).
+#[inline]
 pub(crate) fn uuid(out: &mut Vec<u8>, key: &str, value: &[u8; 16]) {
     element(out, 0x05, key);
     out.extend_from_slice(&16i32.to_le_bytes());

@@ -9,6 +9,7 @@ use bson::{Document, RawArray, RawBsonRef, RawDocument, Timestamp};
 use crate::{
     error::{CommandError, Error, ErrorKind, Result, WriteConcernError, WriteError, WriteFailure},
     nesting,
+    op::walk::{Element, Malformed, Walk},
     wire::Reply,
 };
 
@@ -23,8 +24,6 @@ pub struct ReplyFacts<'a> {
     pub cluster_time: Option<&'a RawDocument>,
     /// `writeConcernError`.
     pub write_concern_error: Option<&'a RawDocument>,
-    /// `writeErrors`.
-    pub write_errors: Option<&'a RawArray>,
     /// `cursor`.
     pub cursor: Option<&'a RawDocument>,
     /// `atClusterTime` of the cursor or of the reply itself: the time of a snapshot read.
@@ -43,14 +42,6 @@ pub(crate) fn integer(value: RawBsonRef<'_>) -> Option<i64> {
         RawBsonRef::Int64(n) => Some(n),
         RawBsonRef::Double(n) if n.is_finite() => Some(n as i64),
         _ => None,
-    }
-}
-
-fn truth(value: RawBsonRef<'_>) -> bool {
-    match value {
-        RawBsonRef::Boolean(b) => b,
-        RawBsonRef::Double(n) => n != 0.0,
-        other => integer(other).is_some_and(|n| n != 0),
     }
 }
 
@@ -74,31 +65,45 @@ pub fn facts(doc: &RawDocument) -> Result<ReplyFacts<'_>> {
     let mut out = ReplyFacts::default();
     let mut ok = None;
     let mut top_level_time = None;
-    for element in doc.iter_elements() {
-        let element = element.map_err(|e| Error::invalid_response(format!("reply: {e}")))?;
-        let name = element.key().as_str();
-        let value = || element.value().map_err(|e| invalid(name, e));
-        match name {
-            "ok" => ok = Some(truth(value()?)),
-            "operationTime" => out.operation_time = value()?.as_timestamp(),
-            "$clusterTime" => out.cluster_time = Some(document(name, value()?)?),
-            "writeConcernError" => out.write_concern_error = Some(document(name, value()?)?),
-            "writeErrors" => {
-                let list = value()?.as_array();
-                out.write_errors = Some(list.ok_or_else(|| invalid(name, "not an array"))?);
+    let mut walk = Walk::new(doc);
+    while let Some(element) = walk.next().map_err(|e| invalid_reply(e))? {
+        let document = |name| {
+            element
+                .document()
+                .ok_or_else(|| invalid(name, "not a document"))
+        };
+        match element.key {
+            b"ok" => ok = Some(element.truth().map_err(|e| invalid("ok", e))?),
+            b"operationTime" => out.operation_time = element.timestamp(),
+            b"$clusterTime" => out.cluster_time = Some(document("$clusterTime")?),
+            b"writeConcernError" => {
+                out.write_concern_error = Some(document("writeConcernError")?);
+            }
+            b"writeErrors" if !element.is_array() => {
+                return Err(invalid("writeErrors", "not an array"));
             }
             // Commands of the caller's own may answer with a `cursor` of any type.
-            "cursor" => out.cursor = value()?.as_document(),
-            "atClusterTime" => top_level_time = value()?.as_timestamp(),
+            b"cursor" => out.cursor = element.document(),
+            b"atClusterTime" => top_level_time = element.timestamp(),
             _ => {}
         }
     }
     out.ok = ok.ok_or_else(|| invalid("ok", "missing"))?;
     out.at_cluster_time = match out.cursor {
-        Some(cursor) => field(cursor, "atClusterTime")?.and_then(RawBsonRef::as_timestamp),
+        Some(cursor) => find(cursor, "atClusterTime")?.and_then(|time| time.timestamp()),
         None => top_level_time,
     };
     Ok(out)
+}
+
+/// The error of a reply that is no BSON.
+fn invalid_reply(what: Malformed) -> Error {
+    Error::invalid_response(format!("reply: {what}"))
+}
+
+/// An optional field, as [`field`] gives it, for those who know what it may be.
+pub(crate) fn find<'a>(doc: &'a RawDocument, name: &str) -> Result<Option<Element<'a>>> {
+    Walk::new(doc).find(name).map_err(|e| invalid(name, e))
 }
 
 /// Turns an error reply into an error: `ok: 0`, or `ok: 1` with a `writeConcernError`.

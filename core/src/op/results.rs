@@ -2,7 +2,10 @@
 
 use bson::{Bson, RawArray, RawBsonRef, RawDocument};
 
-use super::reply::{self, field, index, integer, invalid};
+use super::{
+    reply::{self, field, find, index, integer, invalid},
+    walk::{Element, Walk},
+};
 use crate::{
     error::{Result, WriteConcernError, WriteError},
     nesting,
@@ -48,18 +51,51 @@ fn count(doc: &RawDocument, name: &str) -> Result<u64> {
         .ok_or_else(|| invalid(name, "not a count"))
 }
 
-fn write_reply(doc: &RawDocument) -> Result<WriteReply> {
+/// A count, where the walk has met it.
+fn met(element: &Element<'_>, name: &str) -> Result<u64> {
+    let value = element.integer().and_then(|n| u64::try_from(n).ok());
+    value.ok_or_else(|| invalid(name, "not a count"))
+}
+
+/// Reads a reply in one pass; the rare fields are read again where they are met.
+fn write_reply(doc: &RawDocument, update: bool) -> Result<WriteReply> {
     let mut out = WriteReply::default();
-    // Replies to writes with `w: 0` have no counts.
-    if field(doc, "n")?.is_some() {
-        out.n = count(doc, "n")?;
+    let mut walk = Walk::new(doc);
+    while let Some(element) = walk.next().map_err(|e| invalid("n", e))? {
+        match element.key {
+            // Replies to writes with `w: 0` have no counts.
+            b"n" => out.n = met(&element, "n")?,
+            b"nModified" if update => out.n_modified = met(&element, "nModified")?,
+            b"upserted" if update => out.upserted = upserted(doc)?,
+            b"writeErrors" => {
+                let list = field(doc, "writeErrors")?.and_then(RawBsonRef::as_array);
+                let list = list.ok_or_else(|| invalid("writeErrors", "not an array"))?;
+                out.write_errors = reply::write_errors(list)?;
+            }
+            b"writeConcernError" => out.write_concern_error = reply::write_concern_error(doc)?,
+            _ => {}
+        }
     }
-    if let Some(value) = field(doc, "writeErrors")? {
-        let list = value.as_array();
-        out.write_errors =
-            reply::write_errors(list.ok_or_else(|| invalid("writeErrors", "not an array"))?)?;
+    Ok(out)
+}
+
+fn upserted(doc: &RawDocument) -> Result<Vec<Upserted>> {
+    nesting::check("upserted", doc)?;
+    let list = field(doc, "upserted")?
+        .and_then(RawBsonRef::as_array)
+        .ok_or_else(|| invalid("upserted", "not an array"))?;
+    let mut out = Vec::new();
+    for entry in list {
+        let entry = entry.map_err(|e| invalid("upserted", e))?;
+        let entry = entry
+            .as_document()
+            .ok_or_else(|| invalid("upserted", "not a document"))?;
+        let id = field(entry, "_id")?.ok_or_else(|| invalid("upserted._id", "missing"))?;
+        out.push(Upserted {
+            index: index("upserted.index", entry)?,
+            id: Bson::try_from(id).map_err(|e| invalid("upserted._id", e))?,
+        });
     }
-    out.write_concern_error = reply::write_concern_error(doc)?;
     Ok(out)
 }
 
@@ -69,7 +105,7 @@ fn write_reply(doc: &RawDocument) -> Result<WriteReply> {
 ///
 /// [`ErrorKind::InvalidResponse`](crate::error::ErrorKind::InvalidResponse) that names the field.
 pub fn parse_insert(doc: &RawDocument) -> Result<WriteReply> {
-    write_reply(doc)
+    write_reply(doc, false)
 }
 
 /// Parses the reply to `delete`.
@@ -78,7 +114,7 @@ pub fn parse_insert(doc: &RawDocument) -> Result<WriteReply> {
 ///
 /// As [`parse_insert`].
 pub fn parse_delete(doc: &RawDocument) -> Result<WriteReply> {
-    write_reply(doc)
+    write_reply(doc, false)
 }
 
 /// Parses the reply to `update`.
@@ -87,28 +123,7 @@ pub fn parse_delete(doc: &RawDocument) -> Result<WriteReply> {
 ///
 /// As [`parse_insert`].
 pub fn parse_update(doc: &RawDocument) -> Result<WriteReply> {
-    let mut out = write_reply(doc)?;
-    if field(doc, "nModified")?.is_some() {
-        out.n_modified = count(doc, "nModified")?;
-    }
-    if let Some(value) = field(doc, "upserted")? {
-        nesting::check("upserted", doc)?;
-        let list = value
-            .as_array()
-            .ok_or_else(|| invalid("upserted", "not an array"))?;
-        for entry in list {
-            let entry = entry.map_err(|e| invalid("upserted", e))?;
-            let entry = entry
-                .as_document()
-                .ok_or_else(|| invalid("upserted", "not a document"))?;
-            let id = field(entry, "_id")?.ok_or_else(|| invalid("upserted._id", "missing"))?;
-            out.upserted.push(Upserted {
-                index: index("upserted.index", entry)?,
-                id: Bson::try_from(id).map_err(|e| invalid("upserted._id", e))?,
-            });
-        }
-    }
-    Ok(out)
+    write_reply(doc, true)
 }
 
 /// Parses the reply to `findAndModify`.
@@ -155,17 +170,16 @@ pub fn parse_distinct(doc: &RawDocument) -> Result<&RawArray> {
 ///
 /// As [`parse_insert`].
 pub fn parse_first_document(doc: &RawDocument) -> Result<Option<&RawDocument>> {
-    let cursor = field(doc, "cursor")?
-        .and_then(RawBsonRef::as_document)
+    let cursor = find(doc, "cursor")?
+        .and_then(|cursor| cursor.document())
         .ok_or_else(|| invalid("cursor", "missing or not a document"))?;
-    let batch = field(cursor, "firstBatch")?
-        .and_then(RawBsonRef::as_array)
+    let mut batch = find(cursor, "firstBatch")?
+        .and_then(|batch| batch.items())
         .ok_or_else(|| invalid("cursor.firstBatch", "missing or not an array"))?;
-    match batch.into_iter().next() {
+    match batch.next().map_err(|e| invalid("cursor.firstBatch", e))? {
         None => Ok(None),
         Some(first) => first
-            .map_err(|e| invalid("cursor.firstBatch", e))?
-            .as_document()
+            .document()
             .map(Some)
             .ok_or_else(|| invalid("cursor.firstBatch", "not an array of documents")),
     }

@@ -93,7 +93,7 @@ struct Rig {
 impl Rig {
     fn new(spec: CommandSpec, context: OperationContext) -> Self {
         Self {
-            op: Operation::new(spec, context, NOW),
+            op: Operation::new(spec, context),
             session: Some(with_server(SessionState::implicit())),
             facts: facts(ServerType::RsPrimary),
             topology: TopologyType::ReplicaSetWithPrimary,
@@ -121,7 +121,7 @@ impl Rig {
             topology_type: self.topology,
             min_rtt: Duration::from_millis(5),
         };
-        self.op.selected(selected, self.now);
+        self.op.selected(selected);
         assert!(matches!(self.op.want(), Want::Lease(id) if id == ServerId(server)));
     }
 

@@ -100,6 +100,14 @@ impl fmt::Debug for Frame {
     }
 }
 
+/// Moves a buffer to a place that may have one, which then suffices.
+pub(super) fn hand_over(from: &mut Vec<u8>, to: &mut Vec<u8>) {
+    let buffer = std::mem::take(from);
+    if to.capacity() == 0 {
+        *to = buffer;
+    }
+}
+
 /// A frame that is longer than the scratch buffer.
 struct Long {
     header: Header,
@@ -193,6 +201,21 @@ impl Framer {
         match &self.long {
             Some(long) => long.header.length,
             None => self.end - self.start,
+        }
+    }
+
+    /// Takes a scratch buffer over, unless there is one; the content does not matter.
+    pub fn lend(&mut self, scratch: &mut Vec<u8>) {
+        if self.scratch.is_empty() {
+            std::mem::swap(&mut self.scratch, scratch);
+        }
+    }
+
+    /// Gives the scratch buffer up, unless bytes of a frame are in it.
+    pub fn reclaim(&mut self, scratch: &mut Vec<u8>) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            hand_over(&mut self.scratch, scratch);
         }
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::frame::hand_over;
+
 /// The capacity that the buffer keeps between messages.
 const RETAINED_MAX: usize = 64 * 1024;
 
@@ -104,6 +106,20 @@ impl WriteQueue {
         self.written = self.written.saturating_add(n).min(self.len);
         if self.is_empty() {
             self.clear();
+        }
+    }
+
+    /// Takes a buffer over, unless there is one.
+    pub fn lend(&mut self, buffer: &mut Vec<u8>) {
+        if self.buffer.capacity() == 0 {
+            std::mem::swap(&mut self.buffer, buffer);
+        }
+    }
+
+    /// Gives the buffer up, unless there is something to write.
+    pub fn reclaim(&mut self, buffer: &mut Vec<u8>) {
+        if self.is_empty() {
+            hand_over(&mut self.buffer, buffer);
         }
     }
 

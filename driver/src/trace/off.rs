@@ -8,7 +8,6 @@ use mongo_client_core::{
     id::{OperationId, TopologyId},
     op::{CommandSpec, Operation},
     options::ClientOptions,
-    select::Criteria,
     time::Instant,
     wire::{Reply, Request},
 };
@@ -55,21 +54,18 @@ impl Log {
 #[derive(Default)]
 pub(crate) struct Waited(());
 
-pub(crate) struct Selecting;
-
-impl Selecting {
-    pub(crate) fn start(
-        _shared: &Shared,
-        _operation: &Operation,
-        _criteria: &Criteria,
-        _waited: &mut Waited,
-    ) -> Self {
-        Self
+impl Waited {
+    pub(crate) fn waiting(&mut self, _shared: &Shared, _operation: &Operation, _deadline: Instant) {
     }
+}
 
-    pub(crate) fn waiting(&mut self, _deadline: Instant) {}
+pub(crate) fn selecting(_shared: &Shared, _operation: &Operation) {}
 
-    pub(crate) fn ended(&self, _found: std::result::Result<&Arc<Server>, &Error>) {}
+pub(crate) fn selected(
+    _shared: &Shared,
+    _operation: &Operation,
+    _found: std::result::Result<&Arc<Server>, &Error>,
+) {
 }
 
 pub(crate) fn attempt(_operation: &Operation) {}
@@ -79,11 +75,17 @@ pub(crate) fn pause(_operation: &Operation, _until: Instant, _now: Instant) {}
 pub(crate) struct OperationSpan;
 
 impl OperationSpan {
-    pub(crate) fn new(_shared: &Shared, _spec: &CommandSpec, _id: OperationId) -> Self {
+    pub(crate) fn none() -> Self {
         Self
     }
 
-    pub(crate) fn around<F: Future<Output = Result<Executed>>>(self, operation: F) -> F {
-        operation
+    pub(crate) fn new(_spec: &CommandSpec, _id: OperationId) -> Self {
+        Self
     }
+
+    pub(crate) fn enter(&self) -> Self {
+        Self
+    }
+
+    pub(crate) fn ended(&self, _shared: &Shared, _result: &Result<Executed>) {}
 }

@@ -9,7 +9,7 @@ use mongo_client_core::{
     op::{CommandSpec, Operation},
     time::Instant,
 };
-use tracing::{Instrument, Level, Span, debug, debug_span, enabled, field};
+use tracing::{Level, Span, debug, debug_span, enabled, field, span::EnteredSpan};
 
 use super::{OPERATION, json, millis};
 use crate::{exec::Executed, shared::Shared};
@@ -56,22 +56,23 @@ fn collection(spec: &CommandSpec) -> Option<&str> {
 }
 
 /// The span of one operation.
-pub(crate) struct OperationSpan<'a> {
-    shared: &'a Shared,
+pub(crate) struct OperationSpan {
     span: Span,
     secret: bool,
 }
 
-impl<'a> OperationSpan<'a> {
-    pub(crate) fn new(shared: &'a Shared, spec: &CommandSpec, id: OperationId) -> Self {
+impl OperationSpan {
+    /// The span of an operation that has not begun.
+    pub(crate) fn none() -> Self {
+        Self {
+            span: Span::none(),
+            secret: true,
+        }
+    }
+
+    pub(crate) fn new(spec: &CommandSpec, id: OperationId) -> Self {
         if !enabled!(target: OPERATION, Level::DEBUG) {
-            let span = Span::none();
-            let secret = true;
-            return Self {
-                shared,
-                span,
-                secret,
-            };
+            return Self::none();
         }
         let span = debug_span!(
             target: OPERATION,
@@ -86,26 +87,19 @@ impl<'a> OperationSpan<'a> {
             error = field::Empty,
         );
         let secret = is_secret(&spec.body);
-        Self {
-            shared,
-            span,
-            secret,
-        }
+        Self { span, secret }
     }
 
-    /// Runs the operation in the span, which is entered for each poll and never held between two.
-    pub(crate) async fn around(
-        self,
-        operation: impl Future<Output = Result<Executed>>,
-    ) -> Result<Executed> {
-        let result = operation.instrument(self.span.clone()).await;
-        if !self.span.is_disabled() {
-            self.ended(&result);
-        }
-        result
+    /// Enters the span until the guard is dropped: for one poll, and never between two.
+    pub(crate) fn enter(&self) -> EnteredSpan {
+        self.span.clone().entered()
     }
 
-    fn ended(&self, result: &Result<Executed>) {
+    /// The operation has ended.
+    pub(crate) fn ended(&self, shared: &Shared, result: &Result<Executed>) {
+        if self.span.is_disabled() {
+            return;
+        }
         match result {
             Ok(executed) => {
                 self.span
@@ -114,7 +108,7 @@ impl<'a> OperationSpan<'a> {
             }
             Err(error) => {
                 let error = redacted(error, self.secret);
-                let error = json::text(&error, self.shared.outbox.log.document_len_max);
+                let error = json::text(&error, shared.outbox.log.document_len_max);
                 self.span.record("error", error.as_str());
             }
         }

@@ -92,7 +92,8 @@ impl Engine {
     fn answered(&mut self, op: &mut Op, reply: Reply) -> Flow {
         let now = self.now;
         let gossip = &mut self.cluster_time;
-        let checked = route::reply(&reply, |time| {
+        let session = self.sessions.of(&mut op.session);
+        let checked = route::reply(&reply, session, |time| {
             ClusterTime::advance(gossip, time);
         });
         match &checked {
@@ -101,6 +102,7 @@ impl Engine {
             }
             _ => self.succeeded(op, Some(&reply)),
         }
+        let sound = checked.is_ok();
         if let (Err(error), Some(held)) = (checked, &op.held) {
             let service = self.service_of(held.socket);
             let app_error = route::reply_error(error, held.token.generation, service);
@@ -111,6 +113,9 @@ impl Engine {
         let Some(operation) = &mut op.operation else {
             return Flow::Continue;
         };
+        if sound {
+            return operation.succeeded(reply).into();
+        }
         let session = self.sessions.of(&mut op.session);
         let progress = operation.replied(reply, session, now, &mut self.rng);
         progress.into()

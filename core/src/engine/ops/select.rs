@@ -59,7 +59,7 @@ impl Engine {
                     topology_type,
                     min_rtt: server.min_round_trip_time,
                 };
-                operation.selected(selected, self.now);
+                operation.selected(selected);
                 Flow::Continue
             }
             Selection::Incompatible(error) | Selection::Invalid(error) => {

@@ -1,0 +1,571 @@
+//! The steps of an operation, one poll at a time.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+};
+
+use mongo_client_core::{
+    conn::ConnError,
+    error::{Error, ErrorKind, Result},
+    id::ServerId,
+    op::{CommandSpec, Failure, Operation, OperationContext, Progress, Selected, Stage, Want},
+    route,
+    select::{Criteria, Selection, describe_failure, select_with},
+    time::Instant,
+    topology::{AppError, ServerType, TopologyType},
+    wire::Reply,
+};
+
+use super::{Executed, Held, SessionArg};
+use crate::{
+    command_events::CommandMonitor,
+    lease::{self, CheckoutFuture, Lease, Started},
+    server::Server,
+    session::ImplicitSession,
+    shared::Shared,
+    trace,
+    view_cell::{Snapshot, ViewWaiter},
+    wait::{Deadline, Tick},
+};
+
+/// Counts an operation on its server from selection to its end (selection: "operationCount").
+struct OpCount(Arc<Server>);
+
+impl OpCount {
+    fn new(server: Arc<Server>) -> Self {
+        server.operations.fetch_add(1, Ordering::Relaxed);
+        Self(server)
+    }
+}
+
+impl Drop for OpCount {
+    fn drop(&mut self) {
+        self.0.operations.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is waited for.
+enum Step<'a> {
+    /// Nothing has been looked at.
+    Begin,
+    /// Whatever the operation wants next.
+    Next,
+    /// Another view.
+    Selecting(ServerWait<'a>),
+    /// A connection.
+    CheckingOut(CheckoutFuture<'a>),
+    /// A reply or, where none comes, the last byte of the request.
+    Exchanging { silent: bool },
+    /// The end of a pause.
+    Pausing(Deadline<'a>),
+    /// The operation is over.
+    Over,
+}
+
+/// A wait for a server.
+struct ServerWait<'a> {
+    waiter: ViewWaiter<'a>,
+    deadline: Instant,
+    timer: Deadline<'a>,
+    /// The view for which a check was asked for.
+    asked: Option<Arc<Snapshot>>,
+}
+
+/// A request under way, and who is to be told of its end.
+struct Flight {
+    monitor: Option<Box<CommandMonitor>>,
+}
+
+pub(super) struct Run<'a> {
+    shared: &'a Arc<Shared>,
+    step: Step<'a>,
+    operation: Operation,
+    server: Option<OpCount>,
+    lease: Option<Lease>,
+    held: Held<'a>,
+    flight: Option<Flight>,
+    waited: trace::Waited,
+    span: trace::OperationSpan,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        shared: &'a Arc<Shared>,
+        spec: CommandSpec,
+        session: SessionArg<'a>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let context = OperationContext {
+            operation_id: shared.next_operation(),
+            retry_reads: shared.settings.retry_reads,
+            retry_writes: shared.settings.retry_writes,
+            max_adaptive_retries: shared.settings.max_adaptive_retries,
+            enable_overload_retargeting: shared.settings.enable_overload_retargeting,
+            server_api: shared.options.server_api.clone(),
+            deadline,
+        };
+        Self {
+            shared,
+            step: Step::Begin,
+            operation: Operation::new(spec, context),
+            server: None,
+            lease: None,
+            held: match session {
+                SessionArg::Implicit => Held::None,
+                SessionArg::Explicit(session) => Held::Explicit(session),
+                SessionArg::Keep(slot) => Held::Kept(slot),
+            },
+            flight: None,
+            waited: trace::Waited::default(),
+            span: trace::OperationSpan::none(),
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Executed>> {
+        if let Step::Begin = self.step
+            && let Err(error) = self.begin()
+        {
+            self.step = Step::Over;
+            return Poll::Ready(Err(error));
+        }
+        let _entered = self.span.enter();
+        let result = ready!(self.advance(cx));
+        self.span.ended(self.shared, &result);
+        Poll::Ready(result)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.shared.check_open()?;
+        self.shared.ensure_alive()?;
+        if let Held::Explicit(session) = &self.held {
+            session.check_owner(self.shared)?;
+        }
+        let id = self.operation.context().operation_id;
+        self.span = trace::OperationSpan::new(self.operation.spec(), id);
+        self.step = Step::Next;
+        Ok(())
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<Executed>> {
+        let shared = self.shared;
+        let mut tick = Tick::new(&*shared.clock);
+        loop {
+            let progress = match &mut self.step {
+                Step::Next | Step::Begin => match self.operation.want() {
+                    Want::Server { .. } => {
+                        trace::attempt(&self.operation);
+                        self.lease = None;
+                        self.server = None;
+                        trace::selecting(shared, &self.operation);
+                        ready!(self.poll_select(cx, &mut tick))
+                    }
+                    Want::Lease(_) => self.check_out(&mut tick),
+                    Want::Exchange(_) => self.send(&mut tick),
+                    Want::Pause { until } => self.pause(until, &mut tick),
+                    Want::Nothing => {
+                        Progress::Done(Err(Error::internal("operation wants nothing")))
+                    }
+                },
+                Step::Selecting(_) => ready!(self.poll_select(cx, &mut tick)),
+                Step::CheckingOut(checkout) => {
+                    let result = ready!(Pin::new(checkout).poll(cx));
+                    self.step = Step::Next;
+                    self.checked_out(result, &mut tick)
+                }
+                Step::Exchanging { silent } => {
+                    let silent = *silent;
+                    ready!(self.poll_exchange(cx, silent, &mut tick))
+                }
+                Step::Pausing(until) => {
+                    ready!(until.poll(cx));
+                    self.step = Step::Next;
+                    self.operation.resumed(tick.renew());
+                    Progress::Continue
+                }
+                Step::Over => return Poll::Pending,
+            };
+            if let Progress::Done(result) = progress {
+                return Poll::Ready(self.end(result, &mut tick));
+            }
+        }
+    }
+
+    /// The operation is over: gives everything back.
+    fn end(&mut self, result: Result<Reply>, tick: &mut Tick<'_>) -> Result<Executed> {
+        self.step = Step::Over;
+        self.lease = None;
+        self.server = None;
+        self.held.end(tick.now());
+        let reply = result?;
+        let selected = self.operation.take_server();
+        let selected = selected.ok_or_else(|| Error::internal("a reply without a server"))?;
+        Ok(Executed {
+            reply,
+            server: selected.server,
+            address: selected.address,
+        })
+    }
+
+    /// The server is overloaded: no connection and no load is held while waiting.
+    fn pause(&mut self, until: Instant, tick: &mut Tick<'_>) -> Progress {
+        self.lease = None;
+        self.server = None;
+        trace::pause(&self.operation, until, tick.now());
+        if let Err(error) = self.shared.ensure_alive() {
+            return Progress::Done(Err(error));
+        }
+        self.step = Step::Pausing(Deadline::new(self.shared, until));
+        Progress::Continue
+    }
+
+    /// Finds a server, waiting for the topology to change where there is none.
+    fn poll_select(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> Poll<Progress> {
+        let shared = self.shared;
+        loop {
+            if let Err(error) = shared.check_open() {
+                return Poll::Ready(self.not_selected(error, tick));
+            }
+            let Want::Server {
+                target,
+                deprioritized,
+            } = self.operation.want()
+            else {
+                return Poll::Ready(Progress::Continue);
+            };
+            let snapshot = shared.views.load();
+            let load = |id| snapshot.servers.get(&id).map_or(0, |s| s.load());
+            let draw = |below| shared.rng.with("select", |rng| rng.below(below));
+            match select_with(&snapshot.view, target, deprioritized, load, draw) {
+                Selection::Server {
+                    id,
+                    server: description,
+                    server_type,
+                    topology_type,
+                } => {
+                    let types = (server_type, topology_type);
+                    let min_rtt = description.min_round_trip_time;
+                    let server = snapshot.servers.get(&id);
+                    return Poll::Ready(self.selected(id, server, types, min_rtt, tick));
+                }
+                Selection::Incompatible(error) | Selection::Invalid(error) => {
+                    return Poll::Ready(self.not_selected(error, tick));
+                }
+                Selection::None => {}
+            }
+            let wait = match &mut self.step {
+                Step::Selecting(wait) => wait,
+                step => {
+                    let mut deadline = tick.now() + shared.settings.server_selection_timeout;
+                    if let Some(at) = self.operation.deadline() {
+                        deadline = deadline.min(at);
+                    }
+                    *step = Step::Selecting(ServerWait {
+                        waiter: shared.views.waiter(),
+                        deadline,
+                        timer: Deadline::new(shared, deadline),
+                        asked: None,
+                    });
+                    continue;
+                }
+            };
+            self.waited.waiting(shared, &self.operation, wait.deadline);
+            // Once per view: a future that is polled often asks no more often.
+            if wait
+                .asked
+                .as_ref()
+                .is_none_or(|view| !Arc::ptr_eq(view, &snapshot))
+            {
+                shared.request_check();
+                wait.asked = Some(Arc::clone(&snapshot));
+            }
+            if wait.timer.poll(cx).is_ready() {
+                tick.renew();
+                let mut criteria = Criteria::new(target.clone());
+                criteria.deprioritized.extend_from_slice(deprioritized);
+                let message = describe_failure(&snapshot.view, &criteria);
+                let error = Error::new(ErrorKind::ServerSelection { message }).with_timeout();
+                return Poll::Ready(self.not_selected(error, tick));
+            }
+            if !wait.waiter.park(&snapshot, cx) {
+                continue;
+            }
+            // Only then, so that a death is either seen here or wakes the waiter.
+            return match shared.ensure_alive() {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(self.not_selected(error, tick)),
+            };
+        }
+    }
+
+    fn selected(
+        &mut self,
+        id: ServerId,
+        server: Option<&Arc<Server>>,
+        (server_type, topology_type): (ServerType, TopologyType),
+        min_rtt: std::time::Duration,
+        tick: &mut Tick<'_>,
+    ) -> Progress {
+        self.step = Step::Next;
+        let Some(server) = server else {
+            let error = Error::internal("a view without its server");
+            return self.not_selected(error, tick);
+        };
+        trace::selected(self.shared, &self.operation, Ok(server));
+        self.server = Some(OpCount::new(Arc::clone(server)));
+        self.operation.selected(Selected {
+            server: id,
+            address: server.address.clone(),
+            server_type,
+            topology_type,
+            min_rtt,
+        });
+        Progress::Continue
+    }
+
+    fn not_selected(&mut self, error: Error, tick: &mut Tick<'_>) -> Progress {
+        self.step = Step::Next;
+        trace::selected(self.shared, &self.operation, Err(&error));
+        let failure = Failure {
+            error,
+            stage: Stage::Selection,
+        };
+        self.shared.rng.with("retry", |rng| {
+            self.operation.failed(failure, None, tick.now(), rng)
+        })
+    }
+
+    fn failed(&mut self, error: Error, stage: Stage, tick: &mut Tick<'_>) -> Progress {
+        let failure = Failure { error, stage };
+        let now = tick.now();
+        self.shared.rng.with("retry", |rng| {
+            self.operation.failed(failure, self.held.state(), now, rng)
+        })
+    }
+
+    /// Asks for a connection.
+    fn check_out(&mut self, tick: &mut Tick<'_>) -> Progress {
+        let shared = self.shared;
+        let Some(OpCount(server)) = &self.server else {
+            return Progress::Done(Err(Error::internal("no server was selected")));
+        };
+        let now = tick.now();
+        match lease::start(server, now) {
+            Started::Ended(result) => self.checked_out(result, tick),
+            Started::Waits(ticket) => {
+                let mut deadline = self.operation.deadline();
+                if let Some(limit) = shared.settings.wait_queue_timeout {
+                    let limit = now + limit;
+                    deadline = Some(deadline.map_or(limit, |at| at.min(limit)));
+                }
+                let server = Arc::clone(server);
+                let checkout = CheckoutFuture::new(shared, server, deadline, ticket);
+                self.step = Step::CheckingOut(checkout);
+                Progress::Continue
+            }
+        }
+    }
+
+    /// Builds the request of this attempt.
+    fn checked_out(&mut self, checkout: Result<Lease>, tick: &mut Tick<'_>) -> Progress {
+        let shared = self.shared;
+        let lease = match checkout {
+            Ok(lease) => self.lease.insert(lease),
+            Err(error) => {
+                // Pools are closed with the client; then it is not the pool's fault.
+                return match shared.check_open() {
+                    Ok(()) => self.failed(error, Stage::Checkout, tick),
+                    Err(closed) => Progress::Done(Err(closed)),
+                };
+            }
+        };
+        let Some(facts) = lease.link().facts() else {
+            return Progress::Done(Err(Error::internal("a lease without a handshake")));
+        };
+        let now = tick.now();
+        if self.operation.sends_session(facts) {
+            // Sessions: an implicit session is taken only once a connection is had.
+            match &mut self.held {
+                held @ Held::None => *held = Held::Own(ImplicitSession::new(shared, now)),
+                Held::Kept(slot) if slot.is_none() => {
+                    **slot = Some(ImplicitSession::new(shared, now));
+                }
+                Held::Explicit(session) => session.acquire(now),
+                Held::Kept(_) | Held::Own(_) => {}
+            }
+        }
+        let cluster_time = shared.cluster_time.load();
+        let session = self.held.state();
+        let built = self
+            .operation
+            .checked_out(facts, session, cluster_time.as_deref(), now);
+        match built {
+            Ok(()) => Progress::Continue,
+            Err(error) => Progress::Done(Err(error)),
+        }
+    }
+
+    /// Puts the request on its way.
+    fn send(&mut self, tick: &mut Tick<'_>) -> Progress {
+        let shared = self.shared;
+        let Some(lease) = self.lease.as_mut() else {
+            return Progress::Done(Err(Error::internal("no connection was checked out")));
+        };
+        let Want::Exchange(request) = self.operation.want() else {
+            return Progress::Continue;
+        };
+        let deadline = self.operation.deadline();
+        let silent = request.more_to_come;
+        let exchange = match lease.link().begin(request, deadline, tick.now()) {
+            Ok(exchange) => exchange,
+            Err(error) => {
+                // On a retry the error of the earlier attempt may say more.
+                self.lease = None;
+                return self.failed(error, Stage::Exchange { sent: false }, tick);
+            }
+        };
+        lease.set_running(exchange);
+        // From here on a drop leaves the session dirty; listeners may panic.
+        self.step = Step::Exchanging { silent };
+        let flight = self.flight.insert(Flight { monitor: None });
+        if shared.outbox.wants_commands() {
+            let operation = &self.operation;
+            let monitor = CommandMonitor::started(shared, operation, request, lease, exchange);
+            flight.monitor = Some(Box::new(monitor));
+        }
+        Progress::Continue
+    }
+
+    /// Waits for the reply.
+    fn poll_exchange(
+        &mut self,
+        cx: &mut Context<'_>,
+        silent: bool,
+        tick: &mut Tick<'_>,
+    ) -> Poll<Progress> {
+        let Some(lease) = self.lease.as_mut() else {
+            return Poll::Ready(Progress::Done(Err(Error::internal("the lease is gone"))));
+        };
+        let result = if silent {
+            ready!(lease.link().poll_sent(cx)).map(|()| None)
+        } else {
+            ready!(lease.link().poll_reply_at(cx, tick)).map(|(reply, _)| Some(reply))
+        };
+        self.step = Step::Next;
+        let monitor = self.flight.take().and_then(|flight| flight.monitor);
+        lease.set_ended(tick.now());
+        Poll::Ready(match result {
+            Ok(None) => {
+                if let Some(monitor) = monitor {
+                    monitor.succeeded(self.shared, None, tick.now());
+                }
+                self.lease = None;
+                self.operation.replied_nothing(tick.now())
+            }
+            Ok(Some(reply)) => self.replied(reply, monitor, tick),
+            Err(error) => self.broken(error, monitor, tick),
+        })
+    }
+
+    /// A reply came: gossip, tell the topology of state changes, decide about a retry.
+    fn replied(
+        &mut self,
+        reply: Reply,
+        monitor: Option<Box<CommandMonitor>>,
+        tick: &mut Tick<'_>,
+    ) -> Progress {
+        let shared = self.shared;
+        let now = tick.now();
+        let checked = route::reply(&reply, self.held.state(), |time| {
+            shared.cluster_time.advance(time);
+        });
+        if let Some(monitor) = monitor {
+            match &checked {
+                Err(error) if is_command(error) => monitor.failed(shared, error, now),
+                _ => monitor.succeeded(shared, Some(&reply), now),
+            }
+        }
+        let sound = checked.is_ok();
+        if let Err(error) = checked
+            && let (Some(server), Some(lease)) = (&self.server, &mut self.lease)
+        {
+            let (generation, service_id) = (lease.generation(), lease.service_id());
+            let app_error = route::reply_error(error, generation, service_id);
+            shared.handle_app_error(server.0.id, &app_error);
+        }
+        self.lease = None;
+        if sound {
+            return self.operation.succeeded(reply);
+        }
+        shared.rng.with("retry", |rng| {
+            self.operation.replied(reply, self.held.state(), now, rng)
+        })
+    }
+
+    /// The connection failed while the request was under way.
+    fn broken(
+        &mut self,
+        error: ConnError,
+        monitor: Option<Box<CommandMonitor>>,
+        tick: &mut Tick<'_>,
+    ) -> Progress {
+        let shared = self.shared;
+        let now = tick.now();
+        let mut app_error: Option<AppError> = None;
+        // A connection whose runtime has died says nothing about its server.
+        if let Some(lease) = self.lease.as_mut().filter(|lease| !lease.is_orphaned()) {
+            let (generation, service_id) = (lease.generation(), lease.service_id());
+            app_error = Some(route::app_error(&error, generation, service_id));
+        }
+        self.lease = None;
+        let orphaned = app_error.is_none();
+        if let (Some(server), Some(app_error)) = (&self.server, app_error) {
+            shared.handle_app_error(server.0.id, &app_error);
+        }
+        let error = error.error;
+        if let Some(monitor) = monitor {
+            monitor.failed(shared, &error, now);
+        }
+        let stage = Stage::Exchange { sent: true };
+        if !orphaned {
+            return self.failed(error, stage, tick);
+        }
+        let failure = Failure { error, stage };
+        shared.rng.with("retry", |rng| {
+            self.operation
+                .orphaned(failure, self.held.state(), now, rng)
+        })
+    }
+}
+
+impl Drop for Run<'_> {
+    /// Dropped with a request under way, the session is dirty (whether the server has used the
+    /// transaction number is unknown then), and listeners hear of a failure. Everything goes back
+    /// in the order in which it was taken last.
+    fn drop(&mut self) {
+        if let Step::Begin | Step::Over = self.step
+            && self.flight.is_none()
+        {
+            return;
+        }
+        let _entered = self.span.enter();
+        if let Some(flight) = self.flight.take() {
+            if let Some(session) = self.held.state() {
+                session.mark_dirty();
+            }
+            if let Some(monitor) = flight.monitor {
+                monitor.failed(self.shared, &Error::dropped(), self.shared.clock.now());
+            }
+        }
+        self.step = Step::Over;
+        self.server = None;
+        self.lease = None;
+        self.held = Held::None;
+    }
+}
+
+fn is_command(error: &Error) -> bool {
+    matches!(*error.kind, ErrorKind::Command(_))
+}
