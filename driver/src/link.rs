@@ -345,7 +345,12 @@ impl Link {
 
     /// Reads into the machine's space; whether anything happened.
     fn read(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> bool {
-        let read = Pin::new(&mut self.stream).poll_read(cx, self.conn.read_space());
+        let appended = match self.conn.read_tail() {
+            Some((out, most)) => self.stream.poll_read_append(cx, out, most),
+            None => None,
+        };
+        let read = appended
+            .unwrap_or_else(|| Pin::new(&mut self.stream).poll_read(cx, self.conn.read_space()));
         match read {
             Poll::Ready(Ok(n)) => self.conn.handle_read(n, tick.now()),
             Poll::Ready(Err(error)) => self.conn.handle_fault(fault(&error), tick.now()),

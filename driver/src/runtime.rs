@@ -37,10 +37,21 @@ pub type BoxDatagram = Box<dyn Datagram>;
 /// A piece of pure computation that is long enough to keep off the reactor.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// A byte stream: any futures-io stream is one.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+/// A byte stream: any futures-io stream becomes one by an empty `impl`.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Reads at most `most` bytes and appends them to `out`, which has room for them: spares long
+    /// replies from being filled with zeros first. `None`, the default: the stream cannot, and is
+    /// asked through [`AsyncRead`].
+    fn poll_read_append(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Option<Poll<io::Result<usize>>> {
+        let _ = (cx, out, most);
+        None
+    }
+}
 
 /// A reusable timer, one per link; armed only while a deadline exists.
 pub trait Timer: Send {

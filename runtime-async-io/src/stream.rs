@@ -9,6 +9,7 @@ use std::{
 
 use async_io::{Async, IoSafe};
 use futures_io::{AsyncRead, AsyncWrite};
+use mongo_client_driver::runtime::Stream;
 
 /// Like [`Async`], which leaves the socket open in both directions when it is closed.
 pub(crate) struct ReactorStream<S>(pub(crate) Async<S>);
@@ -30,6 +31,8 @@ impl Socket for std::os::unix::net::UnixStream {
         self.shutdown(Shutdown::Write)
     }
 }
+
+impl<S: Socket + Send + Unpin> Stream for ReactorStream<S> {}
 
 impl<S: Socket> AsyncRead for ReactorStream<S> {
     fn poll_read(

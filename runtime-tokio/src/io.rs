@@ -3,18 +3,19 @@
 use std::{
     io::{Error, ErrorKind, IoSlice, Result},
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
+use bytes::BufMut;
 use futures_io::{AsyncRead, AsyncWrite};
 use mongo_client_driver::runtime::{
     BoxDatagram, BoxFuture, BoxStream, Datagram, DialTarget, KEEP_ALIVE_IDLE, KEEP_ALIVE_INTERVAL,
-    KEEP_ALIVE_RETRIES, adapter,
+    KEEP_ALIVE_RETRIES, Stream, adapter,
 };
 use tokio::{
-    io::{Interest, ReadBuf},
+    io::{AsyncReadExt, Interest, ReadBuf},
     net::{TcpStream, UdpSocket},
 };
 
@@ -92,6 +93,19 @@ impl<S: tokio::io::AsyncWrite + Unpin> AsyncWrite for TokioStream<S> {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for TokioStream<S> {
+    fn poll_read_append(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Option<Poll<Result<usize>>> {
+        // The future keeps nothing between two polls: it reads, or it waits for readiness.
+        let mut out = out.limit(most);
+        Some(pin!(self.0.read_buf(&mut out)).poll(cx))
     }
 }
 

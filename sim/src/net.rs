@@ -1,7 +1,7 @@
 //! The scripted network: listeners, byte pipes, and peers that answer.
 
 use std::{
-    collections::VecDeque,
+    collections::{VecDeque, vec_deque::Drain},
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_io::{AsyncRead, AsyncWrite};
-use mongo_client_driver::Instant;
+use mongo_client_driver::{Instant, runtime::Stream};
 
 use crate::{
     executor::{Event, Sim, lock},
@@ -250,18 +250,44 @@ impl Drop for SimStream {
 
 impl AsyncRead for SimStream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         out: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let most = out.len();
+        self.read(cx, most, |bytes| {
+            for (slot, byte) in out.iter_mut().zip(bytes) {
+                *slot = byte;
+            }
+        })
+    }
+}
+
+impl Stream for SimStream {
+    fn poll_read_append(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Option<Poll<io::Result<usize>>> {
+        Some(self.read(cx, most, |bytes| out.extend(bytes)))
+    }
+}
+
+impl SimStream {
+    /// Gives `take` what has arrived, up to a chunk and `most`.
+    fn read(
+        &mut self,
+        cx: &Context<'_>,
+        most: usize,
+        take: impl FnOnce(Drain<'_, u8>),
     ) -> Poll<io::Result<usize>> {
         let _own = Machinery::enter();
         lock(&self.sim.world).stats.reads += 1;
         let mut pipe = self.pipe.lock();
-        let n = pipe.arrived.min(out.len()).min(self.flow.chunk);
+        let n = pipe.arrived.min(most).min(self.flow.chunk);
         if n > 0 {
-            for (slot, byte) in out.iter_mut().zip(pipe.bytes.drain(..n)) {
-                *slot = byte;
-            }
+            take(pipe.bytes.drain(..n));
             pipe.arrived -= n;
             return Poll::Ready(Ok(n));
         }
@@ -274,9 +300,7 @@ impl AsyncRead for SimStream {
             }
         }
     }
-}
 
-impl SimStream {
     /// Moves at most a chunk of the slices to the peer, and schedules what it answers.
     fn write(&mut self, cx: &Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let _own = Machinery::enter();

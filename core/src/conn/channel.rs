@@ -93,6 +93,14 @@ impl Channel {
         }
     }
 
+    /// Where the rest of a long message goes, for readers that can append; never with TLS.
+    pub(super) fn read_tail(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        match self.secure {
+            None => self.framer.tail(),
+            Some(_) => None,
+        }
+    }
+
     pub(super) fn handle_read(&mut self, n: usize) -> Result<(), Error> {
         match &mut self.secure {
             None => self.framer.advance(n),

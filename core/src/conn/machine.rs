@@ -197,7 +197,14 @@ impl Connection {
         self.channel.read_space()
     }
 
-    /// `n` bytes were read into [`read_space`](Self::read_space); 0 is the end of the stream.
+    /// Instead of [`read_space`](Self::read_space), for readers that can append to a vector: where
+    /// the rest of a long reply goes, and how many bytes are missing. `None` at other times.
+    pub fn read_tail(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        self.channel.read_tail()
+    }
+
+    /// `n` bytes were read into [`read_space`](Self::read_space), or appended to
+    /// [`read_tail`](Self::read_tail); 0 is the end of the stream.
     pub fn handle_read(&mut self, n: usize, now: Instant) {
         if matches!(self.state, State::Perished) {
             return;

@@ -103,8 +103,7 @@ impl Batch {
         if *kind != DOCUMENT {
             return None;
         }
-        let key = after.iter().position(|byte| *byte == 0)?;
-        let document = after.get(key.checked_add(1)?..)?;
+        let document = after.get(key_len(after)?.checked_add(1)?..)?;
         let len = i32::from_le_bytes(*document.first_chunk()?);
         let len = usize::try_from(len)
             .ok()
@@ -117,7 +116,41 @@ impl Batch {
     }
 }
 
+/// How many bytes stand before the first NUL. The keys are numbers in decimal, so it is mostly one
+/// of the first eight.
+#[inline]
+fn key_len(bytes: &[u8]) -> Option<usize> {
+    if let Some(first) = bytes.first_chunk() {
+        let word = u64::from_le_bytes(*first);
+        // The lowest bit that is set belongs to the first byte that is zero; higher ones may be wrong.
+        let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
+        if zeros != 0 {
+            return Some(zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    bytes.iter().position(|byte| *byte == 0)
+}
+
 #[cold]
 fn empty() -> &'static RawDocument {
     RawDocument::from_bytes(EMPTY).expect("the empty document is well-formed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_nul_is_found_wherever_it_is() {
+        for len in 0..20 {
+            for fill in [1, 0x7f, 0x80, 0xff] {
+                let mut bytes = vec![fill; len];
+                assert_eq!(key_len(&bytes), None);
+                bytes.extend([0, 1, 0, 0x80, 0, 1, 1, 1, 1, 1]);
+                assert_eq!(key_len(&bytes), Some(len));
+                bytes.truncate(len + 1);
+                assert_eq!(key_len(&bytes), Some(len));
+            }
+        }
+    }
 }

@@ -111,14 +111,26 @@ pub(super) fn hand_over(from: &mut Vec<u8>, to: &mut Vec<u8>) {
 /// A frame that is longer than the scratch buffer.
 struct Long {
     header: Header,
+    /// Room for the whole message: what was received, and zeros behind it once someone had to see
+    /// the room as a slice.
     bytes: Vec<u8>,
     filled: usize,
+}
+
+impl Long {
+    fn is_zeroed(&self) -> bool {
+        self.bytes.len() > self.filled
+    }
+
+    fn is_whole(&self) -> bool {
+        self.filled == self.header.length
+    }
 }
 
 /// Cuts a byte stream into frames.
 ///
 /// After [`advance`](Self::advance), [`poll_frame`](Self::poll_frame) must be called until it
-/// returns `None` before [`space`](Self::space) is asked for again.
+/// returns `None` before [`space`](Self::space) or [`tail`](Self::tail) is asked for again.
 #[derive(Default)]
 pub struct Framer {
     scratch: Vec<u8>,
@@ -131,6 +143,7 @@ impl Framer {
     /// Where the next bytes go: never empty once all frames are polled.
     pub fn space(&mut self) -> &mut [u8] {
         if let Some(long) = &mut self.long {
+            long.bytes.resize(long.header.length, 0);
             return &mut long.bytes[long.filled..];
         }
         if self.scratch.is_empty() {
@@ -144,10 +157,22 @@ impl Framer {
         &mut self.scratch[self.end..]
     }
 
-    /// `n` bytes were put into [`space`](Self::space); more than it had are not counted.
+    /// Instead of [`space`](Self::space), for readers that can append to a vector: where the rest
+    /// of a long frame goes, and how many bytes of it are missing. The room is not zeroed.
+    pub fn tail(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let long = self.long.as_mut().filter(|long| !long.is_zeroed())?;
+        let missing = long.header.length - long.filled;
+        Some((&mut long.bytes, missing))
+    }
+
+    /// `n` bytes were put into [`space`](Self::space), or appended to [`tail`](Self::tail); more
+    /// than there was room for are not counted.
     pub fn advance(&mut self, n: usize) {
         match &mut self.long {
-            Some(long) => long.filled = long.filled.saturating_add(n).min(long.bytes.len()),
+            Some(long) => {
+                long.bytes.truncate(long.header.length);
+                long.filled = long.filled.saturating_add(n).min(long.bytes.len());
+            }
             None => self.end = self.end.saturating_add(n).min(self.scratch.len()),
         }
     }
@@ -158,7 +183,7 @@ impl Framer {
     ///
     /// [`FrameError::Length`] or [`FrameError::OpCode`]. The stream is then out of step and must be given up.
     pub fn poll_frame(&mut self, max: usize) -> Result<Option<Frame>, FrameError> {
-        if let Some(long) = self.long.take_if(|long| long.filled == long.bytes.len()) {
+        if let Some(long) = self.long.take_if(|long| long.is_whole()) {
             return Ok(Some(Frame {
                 header: long.header,
                 bytes: Bytes::from(long.bytes),
@@ -181,8 +206,8 @@ impl Framer {
             return Ok(Some(Frame { header, bytes }));
         }
         if header.length > self.scratch.len() {
-            let mut bytes = vec![0; header.length];
-            bytes[..unread.len()].copy_from_slice(unread);
+            let mut bytes = Vec::with_capacity(header.length);
+            bytes.extend_from_slice(unread);
             let filled = unread.len();
             self.start = self.end;
             self.long = Some(Long {
@@ -224,5 +249,89 @@ impl Framer {
         if self.partial_len() == 0 {
             *self = Self::default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(len: usize) -> Vec<u8> {
+        let header = Header {
+            length: len,
+            request_id: 1,
+            response_to: 2,
+            op_code: OP_MSG,
+        };
+        let mut message = header.to_bytes().unwrap().to_vec();
+        message.extend((HEADER_LEN..len).map(|i| i as u8));
+        message
+    }
+
+    fn frames(framer: &mut Framer) -> Vec<Bytes> {
+        let poll = || framer.poll_frame(MESSAGE_LEN_MAX).unwrap();
+        std::iter::from_fn(poll).map(|frame| frame.bytes).collect()
+    }
+
+    #[test]
+    fn a_long_message_is_the_same_however_its_rest_is_read() {
+        let len = SCRATCH_LEN * 2 + 5;
+        let (whole, next) = (message(len), message(40));
+        let stream = [&whole[..], &next[..]].concat();
+        for step in [1, 7, 4096, usize::MAX] {
+            // Which reads go through the tail: all, none, or all before the first that does not.
+            for tails in [usize::MAX, 0, 3] {
+                let (mut framer, mut rest, mut out) = (Framer::default(), &stream[..], Vec::new());
+                let mut tailed = 0;
+                while !rest.is_empty() {
+                    let n = match framer.tail().filter(|_| tailed < tails) {
+                        Some((bytes, most)) => {
+                            tailed += 1;
+                            assert_eq!(bytes.capacity(), len, "one allocation of its length");
+                            let n = step.min(most).min(rest.len());
+                            bytes.extend_from_slice(&rest[..n]);
+                            assert_eq!(bytes.capacity(), len);
+                            n
+                        }
+                        None => {
+                            let space = framer.space();
+                            let n = step.min(space.len()).min(rest.len());
+                            space[..n].copy_from_slice(&rest[..n]);
+                            n
+                        }
+                    };
+                    framer.advance(n);
+                    rest = &rest[n..];
+                    out.extend(frames(&mut framer));
+                }
+                assert_eq!(tailed > 0, tails > 0);
+                assert_eq!(out, [&whole[..], &next[..]], "step {step}, tails {tails}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_appends_too_much_or_too_little_breaks_nothing() {
+        let whole = message(SCRATCH_LEN * 2);
+        let start = || {
+            let mut framer = Framer::default();
+            framer.space().copy_from_slice(&whole[..SCRATCH_LEN]);
+            framer.advance(SCRATCH_LEN);
+            assert_eq!(frames(&mut framer).len(), 0);
+            framer
+        };
+        let mut framer = start();
+        framer.tail().unwrap().0.extend([0; SCRATCH_LEN + 9]);
+        framer.advance(SCRATCH_LEN + 9);
+        assert_eq!(frames(&mut framer)[0].len(), whole.len());
+        let mut framer = start();
+        framer.tail().unwrap().0.push(0);
+        framer.advance(100);
+        assert_eq!(framer.space().len(), SCRATCH_LEN - 1);
+        let mut framer = start();
+        framer.tail().unwrap().0.clear();
+        framer.advance(1);
+        assert!(frames(&mut framer).is_empty());
+        assert!(!framer.space().is_empty());
     }
 }

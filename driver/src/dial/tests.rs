@@ -9,7 +9,7 @@ use futures_util::io::Cursor;
 use mongo_client_core::time::UnixMillis;
 
 use super::*;
-use crate::runtime::{BoxDatagram, BoxFuture, Job, RuntimeGone, Timer};
+use crate::runtime::{BoxDatagram, BoxFuture, Job, RuntimeGone, Stream, Timer};
 
 #[test]
 fn families_alternate_beginning_with_the_first() {
@@ -114,6 +114,8 @@ impl Runtime for Fake {
         Box::pin(std::future::ready(Err(io::ErrorKind::Unsupported.into())))
     }
 }
+
+impl Stream for Cursor<Vec<u8>> {}
 
 type Dialled<'a> = Pin<Box<dyn Future<Output = Result<BoxStream, DialError>> + 'a>>;
 
