@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod event_loop;
 pub(crate) mod instructions;

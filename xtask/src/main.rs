@@ -4,7 +4,7 @@ mod commands;
 
 use std::process::ExitCode;
 
-use commands::{cluster, event_loop, instructions, quickstart, spec, test, tidy};
+use commands::{bench, cluster, event_loop, instructions, quickstart, spec, test, tidy};
 use xtask::{Failure, Result, setup};
 
 const USAGE: &str = "\
@@ -23,6 +23,10 @@ usage: cargo xtask COMMAND
   instructions [--update] [CASE ...]
                                 count the instructions of operations (needs valgrind) and compare
                                 with the accepted figures; --update accepts these
+  bench [--quick|--full] [--report] [--rounds N] [--millis N] [--peers LIST] [--cases LIST]
+        [--server mock|mongod] [--no-spinners]
+                                measure this client beside the official driver and raw sockets
+                                (--report: write docs/PERFORMANCE.md)
   tidy                          check dependencies, sizes and banned calls";
 
 fn main() -> ExitCode {
@@ -46,6 +50,7 @@ fn dispatch(args: &[&str]) -> Result<ExitCode> {
         ["spec", rest @ ..] => spec::run(rest),
         ["quickstart"] => quickstart::run("tokio"),
         ["quickstart", "--runtime", runtime] => quickstart::run(runtime),
+        ["bench", rest @ ..] => bench::run(rest),
         ["event-loop"] => event_loop::run(),
         ["instructions", rest @ ..] => instructions::run(rest),
         ["tidy"] => tidy::run(),
