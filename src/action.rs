@@ -22,6 +22,7 @@ mod count;
 mod create_collection;
 mod delete;
 mod distinct;
+mod documents;
 mod drop;
 mod find;
 mod find_and_modify;

@@ -8,6 +8,7 @@ pub mod concern;
 mod facts;
 mod machine;
 pub mod object_id;
+mod pieces;
 pub(crate) mod raw;
 pub mod reply;
 mod request;
@@ -25,6 +26,7 @@ pub use self::{
     facts::ConnFacts,
     machine::Operation,
     object_id::ObjectIdGenerator,
+    pieces::Pieces,
     results::{
         FindAndModifyReply, Upserted, WriteReply, parse_count, parse_delete, parse_distinct,
         parse_find_and_modify, parse_first_document, parse_insert, parse_update,

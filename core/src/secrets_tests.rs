@@ -103,7 +103,7 @@ fn requests_replies_and_commands_hide_their_content() {
     let mut spec = CommandSpec::new("createUser", "admin", body.clone());
     spec.sequences.push(DocumentSequence {
         identifier: "documents",
-        documents: Bytes::from(body.as_bytes().to_vec()),
+        documents: body.as_bytes().to_vec().into(),
     });
     hides("spec", &spec);
     let request = Request {

@@ -1,18 +1,24 @@
 //! `insert_many`: batches of documents, and what became of each (specification: "CRUD").
 
-use std::{borrow::Borrow, collections::HashSet, ops::Range};
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
-use bson::{Bson, RawDocumentBuf, oid::ObjectId};
-use bytes::Bytes;
+use bson::{Bson, RawDocumentBuf};
 use mongo_client_core::{
     error::{Error, ErrorKind, IndexedWriteError, InsertManyError, Result},
     net::ServerAddress,
-    op::{BatchLimits, CommandSpec, DocumentSequence, Retryability, parse_insert, split_batches},
+    op::{
+        BatchLimits, CommandSpec, DocumentSequence, Pieces, Retryability, parse_insert,
+        split_batches,
+    },
 };
 use serde::Serialize;
 
 use super::{
-    Place, Scope, action, body::Body, insert_one::append_document, reply::labelled, session_arg,
+    Place, Scope, action, body::Body, documents::Documents, reply::labelled, session_arg,
     session_setter,
 };
 use crate::{
@@ -71,8 +77,7 @@ impl InsertMany<'_> {
         let ordered = options.and_then(|o| o.ordered).unwrap_or(true);
         let mut outcome = Outcome::new(ordered);
         for batch in split_batches(&documents.ends, &BatchLimits::default())? {
-            let bytes = documents.slice(&batch);
-            let spec = build(&self.place.scope, bytes, options)?;
+            let spec = build(&self.place.scope, documents.slice(&batch), options)?;
             let session = self.session.as_deref_mut();
             let sent = self.place.client.execute(spec, session_arg(session)).await;
             let goes_on = match sent.and_then(|executed| outcome.record(&batch, &executed)) {
@@ -88,46 +93,6 @@ impl InsertMany<'_> {
 }
 
 action!(impl ['a] InsertMany<'a> => InsertManyResult);
-
-/// Encoded documents, one after the other.
-#[derive(Debug, Default)]
-struct Documents {
-    bytes: Bytes,
-    /// Where each document ends.
-    ends: Vec<usize>,
-    ids: Vec<Bson>,
-}
-
-impl Documents {
-    fn encode<D: Serialize>(
-        docs: impl IntoIterator<Item = impl Borrow<D>>,
-        mut next_id: impl FnMut() -> Result<ObjectId>,
-    ) -> Result<Self> {
-        let (mut bytes, mut ends, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        for document in docs {
-            ids.push(append_document(
-                &mut bytes,
-                document.borrow(),
-                &mut next_id,
-            )?);
-            ends.push(bytes.len());
-        }
-        Ok(Self {
-            bytes: bytes.into(),
-            ends,
-            ids,
-        })
-    }
-
-    fn start(&self, index: usize) -> usize {
-        index.checked_sub(1).map_or(0, |before| self.ends[before])
-    }
-
-    fn slice(&self, batch: &Range<usize>) -> Bytes {
-        self.bytes
-            .slice(self.start(batch.start)..self.start(batch.end))
-    }
-}
 
 /// What became of the documents so far.
 #[derive(Debug)]
@@ -177,7 +142,7 @@ impl Outcome {
     }
 
     /// The error of a batch that was not answered, with what the batches before did as its source.
-    fn interrupted(self, ids: Vec<Bson>, error: Error) -> Error {
+    fn interrupted(self, ids: HashMap<usize, Bson>, error: Error) -> Error {
         if self.attempted == 0 {
             return error;
         }
@@ -197,11 +162,9 @@ impl Outcome {
         error.with_source(partial.with_source(cause))
     }
 
-    fn finish(self, ids: Vec<Bson>) -> Result<InsertManyResult> {
+    fn finish(self, mut ids: HashMap<usize, Bson>) -> Result<InsertManyResult> {
         let Some((mut error, server, response)) = self.failure else {
-            return Ok(InsertManyResult {
-                inserted_ids: ids.into_iter().enumerate().collect(),
-            });
+            return Ok(InsertManyResult { inserted_ids: ids });
         };
         let refused = error.write_errors.take().unwrap_or_default();
         let end = match refused.first() {
@@ -209,12 +172,8 @@ impl Outcome {
             _ => self.attempted,
         };
         let skipped: HashSet<usize> = refused.iter().map(|e| e.index).collect();
-        error.inserted_ids = ids
-            .into_iter()
-            .enumerate()
-            .take(end)
-            .filter(|(index, _)| !skipped.contains(index))
-            .collect();
+        ids.retain(|index, _| *index < end && !skipped.contains(index));
+        error.inserted_ids = ids;
         error.write_errors = (!refused.is_empty()).then_some(refused);
         let out = labelled(Error::new(ErrorKind::InsertMany(error)), &response);
         Err(out.with_server(server).with_response(response))
@@ -224,7 +183,7 @@ impl Outcome {
 /// Builds the `insert` command of one batch.
 fn build(
     scope: &Scope,
-    documents: Bytes,
+    documents: Pieces,
     options: Option<&InsertManyOptions>,
 ) -> Result<CommandSpec> {
     let mut body = Body::new("insert", &scope.name);
@@ -264,13 +223,6 @@ mod tests {
             server: ServerId(1),
             address: ServerAddress::default(),
         }
-    }
-
-    #[test]
-    fn a_batch_is_a_slice_of_the_joined_documents() {
-        let documents = documents(5);
-        let expected = bson::serialize_to_vec(&doc! { "_id": 4 }).unwrap();
-        assert_eq!(documents.slice(&(4..5)), expected);
     }
 
     #[test]
@@ -372,7 +324,9 @@ mod tests {
             let all = (0..COUNT).map(|i| IndexedWriteError::new(i, Default::default()));
             error.write_errors = Some(all.collect());
         }
-        let error = outcome.finish(vec![Bson::Null; COUNT]).unwrap_err();
+        let error = outcome
+            .finish((0..COUNT).map(|i| (i, Bson::Null)).collect())
+            .unwrap_err();
         let ErrorKind::InsertMany(failed) = *error.kind else {
             panic!("{error}");
         };

@@ -72,7 +72,7 @@ action!(impl ['a] InsertOne<'a> => InsertOneResult);
 /// What an encoded document starts with: enough for small ones, so that they do not grow it.
 const DOCUMENT_CAPACITY: usize = 512;
 /// The element that is put in front of a document: type, `_id`, NUL and an `ObjectId`.
-const ID_ELEMENT_LEN: usize = 1 + 4 + 12;
+pub(super) const ID_ELEMENT_LEN: usize = 1 + 4 + 12;
 
 /// Appends a document to a sequence, with an `_id` put in front where it has none.
 ///
@@ -133,7 +133,7 @@ pub(super) fn build(
     spec.check_write_concern_error = false;
     spec.sequences.push(DocumentSequence {
         identifier: "documents",
-        documents,
+        documents: documents.into(),
     });
     Ok(spec)
 }

@@ -42,13 +42,16 @@ fn body(spec: &CommandSpec) -> Document {
 fn statements(spec: &CommandSpec, identifier: &str) -> Vec<Document> {
     assert_eq!(spec.sequences.len(), 1);
     assert_eq!(spec.sequences[0].identifier, identifier);
-    let (mut rest, mut out) = (&spec.sequences[0].documents[..], Vec::new());
-    while let Some(len) = rest.first_chunk() {
-        let (document, after) = rest.split_at(u32::from_le_bytes(*len) as usize);
-        out.push(bson::deserialize_from_slice(document).unwrap());
-        rest = after;
+    let mut out = Vec::new();
+    for piece in spec.sequences[0].documents.iter() {
+        let mut rest = &piece[..];
+        while let Some(len) = rest.first_chunk() {
+            let (document, after) = rest.split_at(u32::from_le_bytes(*len) as usize);
+            out.push(bson::deserialize_from_slice(document).unwrap());
+            rest = after;
+        }
+        assert!(rest.is_empty());
     }
-    assert!(rest.is_empty());
     out
 }
 

@@ -3,7 +3,6 @@
 use std::borrow::Borrow;
 
 use bson::{Document, RawDocumentBuf};
-use bytes::Bytes;
 use mongo_client_core::{
     error::{Error, Result},
     op::{CommandSpec, DocumentSequence, Retryability, WriteReply, parse_update},
@@ -190,7 +189,7 @@ pub(super) fn with_statement(
     let mut spec = spec?;
     // Failures of the write itself are read together with its write concern error.
     spec.check_write_concern_error = false;
-    let documents = Bytes::from(statement.finish()?.into_bytes());
+    let documents = statement.finish()?.into_bytes().into();
     spec.sequences.push(DocumentSequence {
         identifier,
         documents,

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use bson::RawDocumentBuf;
-use bytes::Bytes;
 
+use super::Pieces;
 use crate::{
     concern::{ReadConcern, WriteConcern},
     id::ServerId,
@@ -40,8 +40,8 @@ pub enum Target {
 pub struct DocumentSequence {
     /// The field that the documents belong to (`documents`, `updates`, `deletes`).
     pub identifier: &'static str,
-    /// The documents, one after the other.
-    pub documents: Bytes,
+    /// The documents.
+    pub documents: Pieces,
 }
 
 /// A command with everything that decides how it is executed.

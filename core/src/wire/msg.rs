@@ -104,10 +104,12 @@ fn push_sections(request: &Request, shared_min: usize, out: &mut WriteQueue) {
         out.push(&(size as u32).to_le_bytes());
         out.push(sequence.identifier.as_bytes());
         out.push(&[0]);
-        if sequence.documents.len() < shared_min {
-            out.push(&sequence.documents);
-        } else {
-            out.push_shared(sequence.documents.clone());
+        for piece in sequence.documents.iter() {
+            if piece.len() < shared_min {
+                out.push(piece);
+            } else {
+                out.push_shared(piece.clone());
+            }
         }
     }
 }
@@ -192,7 +194,7 @@ fn decode_sections(header: Header, bytes: Bytes, start: usize) -> Result<Incomin
     } else {
         let sequences = sequences
             .iter()
-            .map(|s| (&bytes[s.identifier.clone()], &bytes[s.documents.clone()]));
+            .map(|s| (&bytes[s.identifier.clone()], [&bytes[s.documents.clone()]]));
         let merged = merge(&bytes[range], sequences)?;
         let range = 0..merged.len();
         (Bytes::from(merged), range)
@@ -224,17 +226,17 @@ pub fn command_document(request: &Request) -> Document {
     let sequences = request
         .sequences
         .iter()
-        .map(|s| (s.identifier.as_bytes(), &s.documents[..]));
+        .map(|s| (s.identifier.as_bytes(), s.documents.iter().map(|p| &p[..])));
     merge(&request.document, sequences)
         .ok()
         .and_then(|bytes| Document::try_from(RawDocument::from_bytes(&bytes).ok()?).ok())
         .unwrap_or_default()
 }
 
-/// A body document with each sequence added as an array.
+/// A body document with each sequence added as an array; its documents may come in pieces.
 fn merge<'a>(
     body: &[u8],
-    sequences: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    sequences: impl Iterator<Item = (&'a [u8], impl IntoIterator<Item = &'a [u8]>)>,
 ) -> Result<Vec<u8>, FrameError> {
     const TOO_LONG: FrameError = FrameError::Document("sequence: too long");
     let size = |len: usize| {
@@ -244,7 +246,7 @@ fn merge<'a>(
     };
     let mut out = body.to_vec();
     out.pop().ok_or(FrameError::Document("body"))?;
-    for (identifier, documents) in sequences {
+    for (identifier, pieces) in sequences {
         let name = std::str::from_utf8(identifier)
             .map_err(|_| FrameError::Document("sequence identifier"))?;
         // The document so far, closed: also finds a name that occurs in two sequences.
@@ -263,15 +265,17 @@ fn merge<'a>(
         out.push(0);
         let array = out.len();
         out.extend_from_slice(&[0; 4]);
-        let mut at = Cursor::new(documents, 0);
         let mut index = 0_u32;
-        while !at.is_at_end() {
-            let document = at.document("sequence")?;
-            out.push(0x03);
-            out.extend_from_slice(index.to_string().as_bytes());
-            out.push(0);
-            out.extend_from_slice(&documents[document]);
-            index += 1;
+        for documents in pieces {
+            let mut at = Cursor::new(documents, 0);
+            while !at.is_at_end() {
+                let document = at.document("sequence")?;
+                out.push(0x03);
+                out.extend_from_slice(index.to_string().as_bytes());
+                out.push(0);
+                out.extend_from_slice(&documents[document]);
+                index += 1;
+            }
         }
         out.push(0);
         let len = size(out.len() - array)?;

@@ -130,10 +130,19 @@ fn sequences_leave_whole_however_small_the_writes() {
     for identifier in ["documents", "more"] {
         request.sequences.push(DocumentSequence {
             identifier,
-            documents: Bytes::from(documents.clone()),
+            documents: documents.clone().into(),
         });
     }
     let whole = encoded(&request, None);
+    let command = command_document(&request);
+    // Pieces that are copied and pieces that are not, in both orders.
+    let cuts = [0, 23 * 20, 23 * 1600, documents.len()];
+    request.sequences[0].documents = cuts
+        .windows(2)
+        .map(|cut| Bytes::copy_from_slice(&documents[cut[0]..cut[1]]))
+        .collect();
+    assert_eq!(request.sequences[0].documents.len(), documents.len());
+    assert_eq!(command_document(&request), command);
     for step in [1, 1000, 16 * 1024] {
         let mut queue = WriteQueue::default();
         encode(&request, 7, None, MESSAGE_LEN_DEFAULT, &mut queue).unwrap();
@@ -327,7 +336,9 @@ fn compressed_messages_return_whole() {
     let mut request = ping();
     request.sequences.push(DocumentSequence {
         identifier: "documents",
-        documents: Bytes::from(rawdoc! { "text": "to be or not ".repeat(3000) }.into_bytes()),
+        documents: rawdoc! { "text": "to be or not ".repeat(3000) }
+            .into_bytes()
+            .into(),
     });
     let plain = encoded(&request, None);
     for compressor in compressors() {

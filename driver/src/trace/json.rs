@@ -115,14 +115,18 @@ impl Writer {
             self.write_str(if self.out.len() > 1 { "," } else { "" })?;
             self.string(sequence.identifier)?;
             self.write_str(":[")?;
-            let mut rest = &sequence.documents[..];
-            while let Some(len) = rest.first_chunk::<4>() {
-                let len = usize::try_from(i32::from_le_bytes(*len)).map_err(|_| Stop)?;
-                let (document, after) = rest.split_at_checked(len).ok_or(Stop)?;
-                self.write_str("{")?;
-                self.levels(Level::document(RawDocument::from_bytes(document)?))?;
-                self.write_str(if after.is_empty() { "" } else { "," })?;
-                rest = after;
+            let mut comma = "";
+            for piece in sequence.documents.iter() {
+                let mut rest = &piece[..];
+                while let Some(len) = rest.first_chunk::<4>() {
+                    let len = usize::try_from(i32::from_le_bytes(*len)).map_err(|_| Stop)?;
+                    let (document, after) = rest.split_at_checked(len).ok_or(Stop)?;
+                    self.write_str(comma)?;
+                    self.write_str("{")?;
+                    self.levels(Level::document(RawDocument::from_bytes(document)?))?;
+                    comma = ",";
+                    rest = after;
+                }
             }
             self.write_str("]")?;
         }
@@ -278,7 +282,6 @@ fn not_finite(value: f64) -> &'static str {
 #[cfg(test)]
 mod tests {
     use bson::{Regex, Timestamp, doc, oid::ObjectId, rawdoc};
-    use bytes::Bytes;
 
     use super::*;
 
@@ -340,7 +343,7 @@ mod tests {
         documents.extend(rawdoc! {}.into_bytes());
         let sequence = DocumentSequence {
             identifier: "documents",
-            documents: Bytes::from(documents),
+            documents: documents.into(),
         };
         let body = rawdoc! { "insert": "c" };
         let text = command(&body, &[sequence], 1_000);
