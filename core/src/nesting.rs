@@ -9,7 +9,7 @@
 
 use bson::{Document, RawBsonRef, RawDocument, spec::ElementType};
 
-use crate::{error::Result, op::reply::invalid};
+use crate::{codec, error::Result, op::reply::invalid};
 
 /// The most levels of documents in documents. Servers store at most 250, and replies wrap these in
 /// a few of their own.
@@ -66,8 +66,10 @@ pub fn check(field: &str, document: &RawDocument) -> Result<()> {
 ///
 /// As [`check`].
 pub fn to_document(field: &str, document: &RawDocument) -> Result<Document> {
-    check(field, document)?;
-    Document::try_from(document).map_err(|e| invalid(field, e))
+    codec::read_tree(document).or_else(|_| {
+        check(field, document)?;
+        Document::try_from(document).map_err(|e| invalid(field, e))
+    })
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bson::{Bson, Document, RawDocument, RawDocumentBuf};
 use mongo_client_core::{
     bson::spec::ElementType,
+    codec,
     error::{Error, Result},
 };
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::Serialize;
 
 /// What a body starts with: enough for most commands, so that they need one allocation.
 const BODY_CAPACITY: usize = 256;
@@ -76,7 +77,7 @@ impl Body {
 
     pub(crate) fn document(&mut self, key: &'static str, value: &Document) -> Result<()> {
         self.key(ElementType::EmbeddedDocument, key);
-        Ok(bson::serialize_to_buffer(value, &mut self.bytes)?)
+        codec::append_document(value, &mut self.bytes)
     }
 
     pub(crate) fn raw(&mut self, key: &'static str, value: &RawDocument) {
@@ -90,12 +91,7 @@ impl Body {
         key: &'static str,
         value: &T,
     ) -> Result<()> {
-        let start = self.bytes.len();
-        bson::serialize_to_buffer(&Entry { key, value }, &mut self.bytes)?;
-        // The entry was written as a document of its own: take off its length and terminator.
-        self.bytes.drain(start..start + 4);
-        self.bytes.pop();
-        Ok(())
+        codec::append_element(key, value, &mut self.bytes)
     }
 
     pub(crate) fn opt<T: Serialize>(&mut self, key: &'static str, value: Option<&T>) -> Result<()> {
@@ -117,7 +113,9 @@ impl Body {
     }
 
     pub(crate) fn opt_bson(&mut self, key: &'static str, value: Option<&Bson>) -> Result<()> {
-        self.opt(key, value)
+        value.map_or(Ok(()), |value| {
+            codec::append_bson(key, value, &mut self.bytes)
+        })
     }
 
     /// Writes a count; refuses what does not fit into an `int64`.
@@ -147,20 +145,6 @@ impl Body {
             .map_err(|_| Error::invalid_argument("the command is larger than 2 GiB"))?;
         self.bytes[..4].copy_from_slice(&len.to_le_bytes());
         Ok(RawDocumentBuf::from_bytes(self.bytes)?)
-    }
-}
-
-/// A document with one element.
-struct Entry<'a, T: ?Sized> {
-    key: &'static str,
-    value: &'a T,
-}
-
-impl<T: Serialize + ?Sized> Serialize for Entry<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(self.key, self.value)?;
-        map.end()
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::borrow::Borrow;
 
-use bson::{Bson, RawDocument, oid::ObjectId};
+use bson::{Bson, oid::ObjectId};
 use bytes::Bytes;
 use mongo_client_core::{
+    codec,
     error::{Error, Result},
     op::{CommandSpec, DocumentSequence, Retryability, parse_insert},
 };
@@ -98,10 +99,9 @@ fn try_append<D: Serialize>(
 ) -> Result<Bson> {
     // Leaving room for the `_id` avoids moving a document that needs one.
     out.extend_from_slice(&[0; ID_ELEMENT_LEN]);
-    bson::serialize_to_buffer(document, out)?;
+    codec::append(document, out)?;
     let encoded = start + ID_ELEMENT_LEN;
-    if let Some(id) = RawDocument::from_bytes(&out[encoded..])?.get("_id")? {
-        let id = Bson::try_from(id)?;
+    if let Some(id) = codec::get(&out[encoded..], "_id")? {
         out.drain(start..encoded);
         return Ok(id);
     }

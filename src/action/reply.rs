@@ -2,8 +2,8 @@
 
 use bson::{RawArray, RawBsonRef, RawDocument};
 use mongo_client_core::{
+    codec,
     error::{Error, ErrorKind, Result, WriteFailure},
-    nesting,
     op::WriteReply,
 };
 
@@ -72,8 +72,7 @@ pub(crate) fn name(document: &RawDocument) -> Result<String> {
 
 /// Decodes one document of a reply.
 pub(crate) fn decode<'a, T: serde::Deserialize<'a>>(document: &'a RawDocument) -> Result<T> {
-    nesting::check("document", document)?;
-    Ok(bson::deserialize_from_slice(document.as_bytes())?)
+    codec::from_slice(document.as_bytes())
 }
 
 #[cfg(test)]

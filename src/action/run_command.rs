@@ -2,13 +2,14 @@
 
 use bson::{Document, RawDocumentBuf};
 use mongo_client_core::{
+    codec,
     cursor::CursorSpec,
     error::{Error, Result},
     op::{CommandSpec, Target},
 };
 
 use super::{
-    ExplicitSession, ImplicitSession, Place, Scope, action, reply, running, scope::read_preference,
+    ExplicitSession, ImplicitSession, Place, Scope, action, running, scope::read_preference,
     session_setter,
 };
 use crate::{
@@ -29,7 +30,7 @@ impl Database {
     /// of the database do not apply. Not retried. See [the module](crate::action) for errors and
     /// cancellation.
     pub fn run_command(&self, command: Document) -> RunCommand<'_> {
-        let command = RawDocumentBuf::try_from(&command).map_err(Error::from);
+        let command = codec::to_raw(&command);
         RunCommand {
             place: self.place(),
             command,
@@ -50,7 +51,7 @@ impl Database {
 
     /// Runs a command that answers with a cursor; see [`Database::run_command`].
     pub fn run_cursor_command(&self, command: Document) -> RunCursorCommand<'_> {
-        let command = RawDocumentBuf::try_from(&command).map_err(Error::from);
+        let command = codec::to_raw(&command);
         RunCursorCommand {
             place: self.place(),
             command,
@@ -99,7 +100,7 @@ impl<'a> RunCommand<'a> {
             .command
             .and_then(|command| build(&self.place.scope, command, criteria));
         running(self.place, spec, self.session, |executed| {
-            reply::decode(executed.reply.document())
+            codec::to_document(executed.reply.document())
         })
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 
 use bson::{Document, RawDocumentBuf};
 use mongo_client_core::{
+    codec,
     error::{Error, Result},
     op::{CommandSpec, DocumentSequence, Retryability, WriteReply, parse_update},
 };
@@ -141,9 +142,14 @@ fn into_result(reply: WriteReply) -> UpdateResult {
     }
 }
 
+/// What an encoded replacement starts with: enough for small ones.
+const REPLACEMENT_CAPACITY: usize = 512;
+
 /// Encodes a replacement, which must not look like an update.
 pub(super) fn encode_replacement<R: Serialize>(replacement: &R) -> Result<RawDocumentBuf> {
-    let replacement = bson::serialize_to_raw_document_buf(replacement)?;
+    let mut bytes = Vec::with_capacity(REPLACEMENT_CAPACITY);
+    codec::append(replacement, &mut bytes)?;
+    let replacement = RawDocumentBuf::from_bytes(bytes)?;
     if let Some(first) = replacement.iter().next()
         && first?.0.as_str().starts_with('$')
     {
