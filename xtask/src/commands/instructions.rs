@@ -179,11 +179,11 @@ fn run_lengths(case: Case) -> (u64, u64) {
 
 /// The sum line of callgrind's output: `totals: 123` or `summary: 123`.
 fn total(text: &str) -> Option<u64> {
-    let sums = text.lines().filter_map(|line| {
+    let mut sums = text.lines().filter_map(|line| {
         let rest = line.strip_prefix("totals:");
         rest.or_else(|| line.strip_prefix("summary:"))
     });
-    sums.last()?.trim().parse().ok()
+    sums.next_back()?.trim().parse().ok()
 }
 
 fn is_per_document(case: Case) -> bool {
