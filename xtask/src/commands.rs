@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod bench;
+pub(crate) mod bench_rows;
 pub(crate) mod cluster;
 pub(crate) mod event_loop;
 pub(crate) mod instructions;

@@ -4,7 +4,9 @@ mod commands;
 
 use std::process::ExitCode;
 
-use commands::{bench, cluster, event_loop, instructions, quickstart, spec, test, tidy};
+use commands::{
+    bench, bench_rows, cluster, event_loop, instructions, quickstart, spec, test, tidy,
+};
 use xtask::{Failure, Result, setup};
 
 const USAGE: &str = "\
@@ -27,6 +29,10 @@ usage: cargo xtask COMMAND
         [--server mock|mongod] [--no-spinners]
                                 measure this client beside the official driver and raw sockets
                                 (--report: write docs/PERFORMANCE.md)
+  bench --rows [--build] [ROW ...]
+                                measure what load does not show, against the official driver:
+                                cold-start, first-ping, heap, idle, tasks, calls, step-down;
+                                --build compares clean builds instead (takes minutes)
   tidy                          check dependencies, sizes and banned calls";
 
 fn main() -> ExitCode {
@@ -50,6 +56,7 @@ fn dispatch(args: &[&str]) -> Result<ExitCode> {
         ["spec", rest @ ..] => spec::run(rest),
         ["quickstart"] => quickstart::run("tokio"),
         ["quickstart", "--runtime", runtime] => quickstart::run(runtime),
+        ["bench", "--rows", rest @ ..] => bench_rows::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["event-loop"] => event_loop::run(),
         ["instructions", rest @ ..] => instructions::run(rest),

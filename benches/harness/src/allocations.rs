@@ -10,6 +10,7 @@ use std::{
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
+static FREED: AtomicU64 = AtomicU64::new(0);
 
 /// The system's allocator, which counts between [`start`] and [`stop`]. Growing a block counts as
 /// one allocation of its new size.
@@ -23,10 +24,17 @@ fn count(size: usize) {
     }
 }
 
+fn count_freed(size: usize) {
+    if COUNTING.load(Relaxed) {
+        FREED.fetch_add(size as u64, Relaxed);
+    }
+}
+
 /// Starts to count from zero.
 pub(crate) fn start() {
     ALLOCATIONS.store(0, Relaxed);
     BYTES.store(0, Relaxed);
+    FREED.store(0, Relaxed);
     COUNTING.store(true, Relaxed);
 }
 
@@ -34,6 +42,12 @@ pub(crate) fn start() {
 pub(crate) fn stop() -> (u64, u64) {
     COUNTING.store(false, Relaxed);
     (ALLOCATIONS.load(Relaxed), BYTES.load(Relaxed))
+}
+
+/// Stops counting, and returns by how many bytes the heap has grown since the last [`start`].
+pub(crate) fn stop_kept() -> i64 {
+    let (_, bytes) = stop();
+    bytes.cast_signed() - FREED.load(Relaxed).cast_signed()
 }
 
 #[expect(
@@ -56,11 +70,13 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
+        count_freed(layout.size());
         // SAFETY: the caller's contract is the system's.
         unsafe { System.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count_freed(layout.size());
         // SAFETY: the caller's contract is the system's.
         unsafe { System.dealloc(block, layout) }
     }

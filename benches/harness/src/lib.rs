@@ -11,6 +11,7 @@ mod elements;
 mod histogram;
 mod load;
 mod peer;
+mod rows;
 
 pub use allocations::Counting;
 pub use case::Case;
@@ -20,3 +21,4 @@ pub use elements::{Element, Elements};
 pub use histogram::Histogram;
 pub use load::Executor;
 pub use peer::{Error, MANY, Peer, Result, Worker, all, found, with_pool};
+pub use rows::{RowClient, row};

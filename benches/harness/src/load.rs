@@ -128,7 +128,7 @@ impl<W: Worker> Caller<W> {
 }
 
 /// What this process has used, user and system, of all its threads.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(
         u64::try_from(time.tv_sec).unwrap_or(0),

@@ -2,14 +2,17 @@
 //!
 //! `bench-official serve official` takes turns from its standard input; `bench-official prepare
 //! URI` fills the database; `bench-official ops URI CASE N` runs N operations of a case one after
-//! the other, for tools that count (callgrind, strace).
+//! the other, for tools that count (callgrind, strace); `bench-official row ROW ...` measures what
+//! load does not show.
 
 mod executor;
 mod official;
+mod rows;
 
 use executor::Tokio;
-use mongo_client_bench_harness::{Case, Counting, Result, serve};
+use mongo_client_bench_harness::{Case, Counting, Result, row, serve};
 use official::Official;
+use rows::Alone;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -31,6 +34,12 @@ fn main() -> Result {
             let task = runtime.spawn(async move { official::ops(&uri, case, count).await });
             runtime.block_on(task)?
         }
-        _ => Err("usage: bench-official serve official | prepare URI | ops URI CASE N".into()),
+        ["row", ref row_args @ ..] => {
+            let metrics = runtime.metrics();
+            row::<Alone>(row_args, &Tokio(runtime), || metrics.num_alive_tasks())
+        }
+        _ => Err(
+            "usage: bench-official serve official | prepare URI | ops URI CASE N | row ...".into(),
+        ),
     }
 }

@@ -2,22 +2,26 @@
 //!
 //! `bench-peer serve PEER` takes turns from its standard input; `bench-peer prepare URI` fills the
 //! database; `bench-peer ops URI CASE N` runs N operations of a case one after the other, for
-//! tools that count (callgrind, strace).
+//! tools that count (callgrind, strace), `ops-on RUNTIME` on another runtime than tokio;
+//! `bench-peer row ROW ...` measures what load does not show.
 
 mod executors;
 mod ours;
 mod raw;
+mod rows;
 
 use executors::{AsyncStd, Smol, Threads, Tokio};
 use mongo_client::runtime::{AsyncStdRuntime, SmolRuntime, TokioRuntime};
-use mongo_client_bench_harness::{Case, Counting, Result, serve};
+use mongo_client_bench_harness::{Case, Counting, Executor, Result, row, serve};
 use ours::Ours;
+use rows::Alone;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 const USAGE: &str = "\
-usage: bench-peer serve PEER | prepare URI | ops URI CASE N
+usage: bench-peer serve PEER | prepare URI | ops URI CASE N |
+       ops-on RUNTIME URI CASE N | row ROW ...
 peers: raw, raw-tokio, raw-pool, ours-tokio, ours-smol, ours-async-std";
 
 fn main() -> Result {
@@ -31,16 +35,27 @@ fn main() -> Result {
         ["serve", "ours-smol"] => serve::<Ours<SmolRuntime>>(&Smol),
         ["serve", "ours-async-std"] => serve::<Ours<AsyncStdRuntime>>(&AsyncStd),
         ["prepare", uri] => tokio()?.0.block_on(ours::prepare(uri)),
-        ["ops", uri, case, count] => {
-            let (case, count): (Case, u64) = (case.parse()?, count.parse()?);
-            let uri = uri.to_owned();
-            let runtime = tokio()?.0;
-            // On a worker, as the requests of a server are.
-            let task = runtime.spawn(async move { ours::ops(&uri, case, count).await });
-            runtime.block_on(task)?
+        ["ops", uri, case, count] => ops::<TokioRuntime>(&tokio()?, uri, case, count),
+        ["ops-on", "tokio", uri, case, count] => ops::<TokioRuntime>(&tokio()?, uri, case, count),
+        ["ops-on", "smol", uri, case, count] => ops::<SmolRuntime>(&Smol, uri, case, count),
+        ["ops-on", "async-std", uri, case, count] => {
+            ops::<AsyncStdRuntime>(&AsyncStd, uri, case, count)
+        }
+        ["row", ref row_args @ ..] => {
+            let on = tokio()?;
+            let metrics = on.0.metrics();
+            row::<Alone>(row_args, &on, || metrics.num_alive_tasks())
         }
         _ => Err(USAGE.into()),
     }
+}
+
+/// Runs operations on a worker, as the requests of a server are.
+fn ops<R: ours::Given>(on: &impl Executor, uri: &str, case: &str, count: &str) -> Result {
+    let (case, count): (Case, u64) = (case.parse()?, count.parse()?);
+    let uri = uri.to_owned();
+    let ended = on.run_all(vec![async move { ours::ops::<R>(&uri, case, count).await }]);
+    ended.into_iter().collect()
 }
 
 fn tokio() -> Result<Tokio> {

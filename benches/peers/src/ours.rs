@@ -28,8 +28,8 @@ pub(crate) async fn prepare(uri: &str) -> Result {
 }
 
 /// Runs a case `count` times.
-pub(crate) async fn ops(uri: &str, case: Case, count: u64) -> Result {
-    let client = Client::with_uri_str(uri).await?;
+pub(crate) async fn ops<R: Given>(uri: &str, case: Case, count: u64) -> Result {
+    let client = Client::builder().uri(uri)?.runtime(R::runtime()?).build()?;
     let target = Target::new(&client, case);
     target.sink.drop().await?;
     for n in 0..count {
