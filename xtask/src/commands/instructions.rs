@@ -1,6 +1,6 @@
 //! `cargo xtask instructions`: user-space instructions per operation, as a ratchet.
 //!
-//! Callgrind counts what a peer executes; the difference of two run lengths takes the start and the
+//! Callgrind counts what a peer executes against the mock server; the difference of two run lengths takes the start and the
 //! end out. Unlike times, the figures do not depend on the machine's load. The accepted ones stand
 //! in `benches/instructions.txt`: one that grows beyond its limit is a failure, and `--update`
 //! accepts what was measured.
@@ -8,13 +8,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Mutex;
 
 use mongo_client_bench_harness::Case;
-use xtask::cluster::{Cluster, Plan};
-use xtask::{Context, Failure, Result, fixtures, process, setup};
+use xtask::{Context, Failure, Result, fixtures, process};
 
 use super::spec::cargo;
 
@@ -46,14 +46,12 @@ pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
         println!("instructions: skipped, the program `valgrind` is missing");
         return Ok(ExitCode::SUCCESS);
     }
-    setup::run()?;
-    let peer = build()?;
-    let server = Cluster::start("instructions", Plan::standalone())?;
-    process::run(Command::new(&peer).args(["prepare", &server.uri()]))?;
+    let programs = build()?;
+    let server = Mock::start(&programs.join("bench-mock"))?;
     let bench = Bench {
-        peer,
-        uri: server.uri(),
-        folder: server.folder().to_owned(),
+        peer: programs.join("bench-peer"),
+        uri: server.uri.clone(),
+        folder: folder()?,
     };
     let accepted = read()?;
     let limits = if update { &BTreeMap::new() } else { &accepted };
@@ -74,22 +72,65 @@ pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the peer and nothing else.
+/// Where callgrind writes.
+fn folder() -> Result<PathBuf> {
+    let folder = fixtures::workspace().join("target/callgrind");
+    fs::create_dir_all(&folder).context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+/// The server of prepared replies: its figures repeat better than those with a real server.
+struct Mock {
+    process: Child,
+    uri: String,
+}
+
+impl Mock {
+    fn start(program: &Path) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg("serve");
+        // It ends with its standard input.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command
+            .spawn()
+            .map_err(|error| process::missing(&command, &error))?;
+        let output = process.stdout.take();
+        let mut this = Self {
+            process,
+            uri: String::new(),
+        };
+        let output = output.ok_or_else(|| Failure::new("the mock server has no output"))?;
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        read.context(|| "the mock server".to_owned())?;
+        this.uri = line.trim_end().to_owned();
+        Ok(this)
+    }
+}
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Builds the peers; the folder of the programs.
 fn build() -> Result<PathBuf> {
     let root = fixtures::workspace();
     let mut command = cargo();
     command.current_dir(&root).args(["build", "--release"]);
     command.args(["--package", "mongo-client-bench-peers"]);
-    command.args(["--bin", "bench-peer"]);
     let status = command
         .status()
         .map_err(|error| process::missing(&command, &error))?;
     if !status.success() {
-        return Err(Failure::new("the peer does not compile"));
+        return Err(Failure::new("the peers do not compile"));
     }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release/bench-peer"))
+    Ok(target.join("release"))
 }
 
 /// Figures by the name of their case.
