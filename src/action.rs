@@ -122,6 +122,7 @@ struct Running<'a, F> {
 }
 
 /// Executes a command, unless it could not be built.
+#[inline]
 fn running<'a, T, F>(
     place: &'a Place,
     spec: Result<CommandSpec>,

@@ -130,6 +130,7 @@ impl Client {
     }
 
     /// Executes a command: selection, lease, exchange, retries.
+    #[inline]
     pub(crate) fn execute<'a>(
         &'a self,
         spec: CommandSpec,

@@ -29,6 +29,8 @@ mod metadata_tests;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
+mod scratch_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 #[cfg(feature = "tls")]

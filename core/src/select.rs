@@ -97,7 +97,7 @@ pub fn select_with(
         Ok(None) => return Selection::None,
         Err(refused) => return refused,
     };
-    // The only one is in its own latency window.
+    // The only one is alone in the latency window.
     let sole = {
         let mut all = candidates.iter();
         all.next().filter(|_| all.next().is_none())
@@ -241,7 +241,7 @@ impl<'a> Candidates<'a> {
     fn allows(&self, id: ServerId, server: &ServerDescription) -> bool {
         self.role.allows(server.server_type)
             && self.only.is_none_or(|only| only == id)
-            && !self.skip.contains(&server.address)
+            && (self.skip.is_empty() || !self.skip.contains(&server.address))
             && self
                 .max_staleness
                 .is_none_or(|max| staleness::is_fresh(self.topology, server, max))

@@ -49,7 +49,7 @@ pub struct Executed {
     /// The server that answered.
     pub server: ServerId,
     /// Its address.
-    pub address: ServerAddress,
+    pub address: Arc<ServerAddress>,
 }
 
 /// The session of a running operation, wherever it lives.
@@ -109,6 +109,7 @@ impl fmt::Debug for Execution<'_> {
 
 impl<'a> Execution<'a> {
     /// Executes a command on a client that has started.
+    #[inline]
     pub(crate) fn new(
         shared: &'a Arc<Shared>,
         spec: CommandSpec,

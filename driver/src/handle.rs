@@ -209,6 +209,7 @@ impl Handle {
     ///
     /// Dropping the future gives every resource back; whether a write that was sent is applied is
     /// unknown.
+    #[inline]
     pub fn execute<'a>(&'a self, spec: CommandSpec, session: SessionArg<'a>) -> Execution<'a> {
         match self.inner.shared.get() {
             Some(shared) => Execution::new(shared, spec, session, None),

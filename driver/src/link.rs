@@ -4,7 +4,6 @@
 //! here decides: bytes and deadlines go into the machine, events come out.
 
 use std::{
-    cell::Cell,
     future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
@@ -17,7 +16,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use mongo_client_core::{
     conn::{
         Abandoned, BeginError, ConnError, ConnEvent, Connection, ConnectionConfig, Health, IoFault,
-        Phase, Purpose, Scratch,
+        Phase, Purpose,
     },
     error::{Error, Result},
     hello::HelloReply,
@@ -29,6 +28,7 @@ use mongo_client_core::{
 };
 
 use crate::{
+    buffers,
     dial::{DialError, dial},
     incarnation::Incarnation,
     runtime::{BoxStream, Timer},
@@ -42,24 +42,6 @@ pub(crate) const INTERRUPT: u32 = 1;
 const SLICES_MAX: usize = 16;
 /// Loop turns in one poll before the task yields to the executor.
 const TURNS_MAX: u32 = 1_000;
-
-thread_local! {
-    /// The buffers of whichever link of this thread moves bytes: nothing waits with one in its hands,
-    /// so a thread needs no more.
-    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
-}
-
-/// Takes the thread's buffers; there are none at first, and while the thread ends.
-fn scratch() -> Box<Scratch> {
-    let kept = SCRATCH.try_with(Cell::take).ok().flatten();
-    kept.unwrap_or_default()
-}
-
-/// Keeps buffers for the next link of the thread.
-fn keep(scratch: Box<Scratch>) {
-    // A thread that ends keeps nothing.
-    let _ = SCRATCH.try_with(|kept| kept.set(Some(scratch)));
-}
 
 /// An established or opening connection with everything that drives it.
 pub(crate) struct Link {
@@ -181,11 +163,11 @@ impl Link {
         deadline: Option<Instant>,
         now: Instant,
     ) -> Result<ExchangeId> {
-        let mut scratch = scratch();
+        let mut scratch = buffers::scratch();
         self.conn.lend(&mut scratch);
         let begun = self.conn.begin(request, deadline, now);
         self.conn.reclaim(&mut scratch);
-        keep(scratch);
+        buffers::keep_scratch(scratch);
         begun.map_err(|error| match error {
             // The connection failed, not the command.
             BeginError::Tls(error) => error,
@@ -275,11 +257,11 @@ impl Link {
 
     /// Runs the machine until it has an event, with buffers that it need not keep.
     fn poll_event_at(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> Poll<ConnEvent> {
-        let mut scratch = scratch();
+        let mut scratch = buffers::scratch();
         self.conn.lend(&mut scratch);
         let event = self.turn(cx, tick);
         self.conn.reclaim(&mut scratch);
-        keep(scratch);
+        buffers::keep_scratch(scratch);
         event
     }
 

@@ -46,7 +46,7 @@ const ERRANDS_MAX: usize = 1_000;
 /// A server of the topology.
 pub(crate) struct Server {
     pub(crate) id: ServerId,
-    pub(crate) address: ServerAddress,
+    pub(crate) address: Arc<ServerAddress>,
     pub(crate) config: Arc<ConnectionConfig>,
     pub(crate) monitor_config: Arc<ConnectionConfig>,
     /// Operations that have selected the server and not ended (selection: "operationCount").
@@ -213,7 +213,7 @@ impl Server {
         };
         Self {
             id,
-            address,
+            address: Arc::new(address),
             config: Arc::new(config),
             monitor_config: Arc::new(monitor_config),
             operations: AtomicU32::new(0),
@@ -244,7 +244,7 @@ impl Server {
         self.pool.with("census", |cell| {
             census
                 .pools
-                .push((self.address.clone(), cell.pool.counts()));
+                .push(((*self.address).clone(), cell.pool.counts()));
             census.wait_slots += cell.waits.len();
             census.signals += cell.signals.len();
         });

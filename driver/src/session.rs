@@ -130,7 +130,7 @@ fn acquire(shared: &Arc<Shared>, state: &mut SessionState, now: Instant) {
     if state.server().is_some() {
         return;
     }
-    let timeout = shared.views.load().view.description.logical_session_timeout;
+    let timeout = shared.views.session_timeout();
     let lb = shared.settings.topology.load_balanced;
     let mut entropy = |out: &mut [u8]| shared.clock.entropy(out);
     let session = shared.sessions.with("acquire", |pool| {
@@ -143,7 +143,7 @@ fn release(shared: &Arc<Shared>, state: &mut SessionState, ended: Option<Instant
     let Some(session) = state.take_server() else {
         return;
     };
-    let timeout = shared.views.load().view.description.logical_session_timeout;
+    let timeout = shared.views.session_timeout();
     let lb = shared.settings.topology.load_balanced;
     let now = ended.unwrap_or_else(|| shared.clock.now());
     shared

@@ -2,8 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Waker},
+    time::Duration,
 };
 
 use mongo_client_core::{id::ServerId, topology::TopologyView};
@@ -21,7 +25,19 @@ pub(crate) struct Snapshot {
 #[derive(Debug)]
 pub(crate) struct ViewCell {
     latest: RwLock<Arc<Snapshot>>,
+    /// The session timeout of the latest, in nanoseconds.
+    session_timeout: AtomicU64,
     waiters: Guarded<Waiters>,
+}
+
+/// The deployment does not say how long it keeps sessions.
+const UNKNOWN: u64 = u64::MAX;
+
+fn session_timeout(snapshot: &Snapshot) -> u64 {
+    let timeout = snapshot.view.description.logical_session_timeout;
+    timeout.map_or(UNKNOWN, |timeout| {
+        u64::try_from(timeout.as_nanos()).map_or(UNKNOWN - 1, |nanos| nanos.min(UNKNOWN - 1))
+    })
 }
 
 #[derive(Default)]
@@ -33,6 +49,7 @@ struct Waiters {
 impl ViewCell {
     pub(crate) fn new(snapshot: Snapshot) -> Self {
         Self {
+            session_timeout: AtomicU64::new(session_timeout(&snapshot)),
             latest: RwLock::new(Arc::new(snapshot)),
             waiters: Guarded::new(Waiters::default()),
         }
@@ -42,8 +59,16 @@ impl ViewCell {
         Arc::clone(&self.latest.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How long the deployment keeps sessions, if it says so.
+    pub(crate) fn session_timeout(&self) -> Option<Duration> {
+        let nanos = self.session_timeout.load(Ordering::Relaxed);
+        (nanos != UNKNOWN).then(|| Duration::from_nanos(nanos))
+    }
+
     /// Replaces the snapshot; wake with [`Self::wake_all`] after unlocking the topology.
     pub(crate) fn store(&self, snapshot: Arc<Snapshot>) {
+        self.session_timeout
+            .store(session_timeout(&snapshot), Ordering::Relaxed);
         *self.latest.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 

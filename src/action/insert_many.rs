@@ -123,7 +123,7 @@ impl Outcome {
                 let response = executed.reply.document().to_owned();
                 (
                     InsertManyError::default(),
-                    executed.address.clone(),
+                    (*executed.address).clone(),
                     response,
                 )
             });

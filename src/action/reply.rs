@@ -27,7 +27,7 @@ pub(crate) fn single_write(
         return Ok(out);
     };
     let error = Error::new(ErrorKind::Write(failure))
-        .with_server(executed.address.clone())
+        .with_server((*executed.address).clone())
         .with_response(reply.to_owned());
     Err(labelled(error, reply))
 }
@@ -78,7 +78,9 @@ pub(crate) fn decode<'a, T: serde::Deserialize<'a>>(document: &'a RawDocument) -
 #[cfg(test)]
 mod tests {
     use bson::{RawDocumentBuf, rawdoc};
-    use mongo_client_core::{id::ServerId, net::ServerAddress, op::parse_update, wire::Reply};
+    use std::sync::Arc;
+
+    use mongo_client_core::{id::ServerId, op::parse_update, wire::Reply};
 
     use super::*;
 
@@ -86,7 +88,7 @@ mod tests {
         let executed = Executed {
             reply: Reply::from_document(reply),
             server: ServerId(1),
-            address: ServerAddress::default(),
+            address: Arc::default(),
         };
         single_write(&executed, parse_update)
     }

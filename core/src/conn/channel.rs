@@ -220,6 +220,13 @@ impl Channel {
         }
     }
 
+    /// The room of all buffers.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        let received = self.secure.as_ref().map_or(0, |s| s.received.capacity());
+        received + self.framer.room() + self.queue.room()
+    }
+
     /// Frees all buffers between messages.
     pub(super) fn trim(&mut self) {
         self.framer.trim();

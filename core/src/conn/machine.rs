@@ -405,6 +405,12 @@ impl Connection {
         }
     }
 
+    /// The room of all buffers that the connection has at this moment.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.channel.room()
+    }
+
     fn exchange_deadline(&self, deadline: Option<Instant>, now: Instant) -> Option<Instant> {
         let socket = match self.purpose {
             Purpose::Application => limit(self.config.socket_timeout, now),

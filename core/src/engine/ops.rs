@@ -224,7 +224,7 @@ impl Engine {
             Ok(Executed {
                 reply,
                 server: selected.server,
-                address: selected.address,
+                address: (*selected.address).clone(),
             })
         });
         if op.origin == Origin::Caller {

@@ -61,6 +61,7 @@ pub struct Operation {
 
 impl Operation {
     /// Starts an operation.
+    #[inline]
     #[must_use]
     pub fn new(spec: CommandSpec, context: OperationContext) -> Self {
         Self {
@@ -141,6 +142,20 @@ impl Operation {
     #[must_use]
     pub fn take_request(&mut self) -> Request {
         std::mem::take(&mut self.request)
+    }
+
+    /// Takes a buffer over for its request, unless it has one.
+    pub fn lend(&mut self, buffer: &mut Vec<u8>) {
+        if self.request.document.capacity() == 0 {
+            std::mem::swap(&mut self.request.document, buffer);
+        }
+    }
+
+    /// Gives the buffer of its request up, once the operation is over.
+    pub fn reclaim(&mut self) -> Vec<u8> {
+        let mut buffer = std::mem::take(&mut self.request.document);
+        buffer.clear();
+        buffer
     }
 
     /// A server was selected.
@@ -387,7 +402,7 @@ impl Operation {
             && error.server_address().is_none()
             && let Some(selected) = &self.selected
         {
-            error = error.with_server(selected.address.clone());
+            error = error.with_server((*selected.address).clone());
         }
         let decision = match stage {
             Stage::Selection => Decision::Fail,
@@ -444,7 +459,7 @@ impl Operation {
         if let Some(selected) = &self.selected
             && !self.deprioritized.contains(&selected.address)
         {
-            self.deprioritized.push(selected.address.clone());
+            self.deprioritized.push((*selected.address).clone());
         }
     }
 
@@ -488,7 +503,7 @@ impl Operation {
         self.state = State::Finished;
         let address = self.selected.as_ref().map(|s| &s.address);
         Progress::Done(result.map_err(|error| match address {
-            Some(address) if needs_server(&error) => error.with_server(address.clone()),
+            Some(address) if needs_server(&error) => error.with_server((**address).clone()),
             _ => error,
         }))
     }

@@ -9,7 +9,7 @@ use bson::{Document, RawArray, RawBsonRef, RawDocument, Timestamp};
 use crate::{
     error::{CommandError, Error, ErrorKind, Result, WriteConcernError, WriteError, WriteFailure},
     nesting,
-    op::walk::{Element, Malformed, Walk},
+    op::walk,
     wire::Reply,
 };
 
@@ -26,11 +26,12 @@ pub struct ReplyFacts<'a> {
     pub write_concern_error: Option<&'a RawDocument>,
     /// `cursor`.
     pub cursor: Option<&'a RawDocument>,
-    /// `atClusterTime` of the cursor or of the reply itself: the time of a snapshot read.
+    /// `atClusterTime` of the reply itself; see [`Self::snapshot_time`].
     pub at_cluster_time: Option<Timestamp>,
 }
 
 /// An [`ErrorKind::InvalidResponse`] that names a field.
+#[cold]
 pub(crate) fn invalid(field: &str, what: impl std::fmt::Display) -> Error {
     Error::invalid_response(format!("field {field}: {what}"))
 }
@@ -64,46 +65,48 @@ fn document<'a>(name: &str, value: RawBsonRef<'a>) -> Result<&'a RawDocument> {
 pub fn facts(doc: &RawDocument) -> Result<ReplyFacts<'_>> {
     let mut out = ReplyFacts::default();
     let mut ok = None;
-    let mut top_level_time = None;
-    let mut walk = Walk::new(doc);
-    while let Some(element) = walk.next().map_err(|e| invalid_reply(e))? {
+    for element in walk::elements(doc).map_err(invalid_reply)? {
+        let element = element.map_err(invalid_reply)?;
         let document = |name| {
-            element
-                .document()
-                .ok_or_else(|| invalid(name, "not a document"))
+            let document = element.document();
+            document.ok_or_else(|| invalid(name, "not a document"))
         };
         match element.key {
-            b"ok" => ok = Some(element.truth().map_err(|e| invalid("ok", e))?),
-            b"operationTime" => out.operation_time = element.timestamp(),
+            b"ok" => ok = Some(walk::truth(&element).map_err(|e| invalid("ok", e))?),
+            b"operationTime" => out.operation_time = walk::timestamp(&element),
             b"$clusterTime" => out.cluster_time = Some(document("$clusterTime")?),
             b"writeConcernError" => {
                 out.write_concern_error = Some(document("writeConcernError")?);
             }
-            b"writeErrors" if !element.is_array() => {
+            b"writeErrors" if element.array().is_none() => {
                 return Err(invalid("writeErrors", "not an array"));
             }
             // Commands of the caller's own may answer with a `cursor` of any type.
             b"cursor" => out.cursor = element.document(),
-            b"atClusterTime" => top_level_time = element.timestamp(),
-            _ => {}
+            b"atClusterTime" => out.at_cluster_time = walk::timestamp(&element),
+            name => walk::check_name(name).map_err(invalid_reply)?,
         }
     }
     out.ok = ok.ok_or_else(|| invalid("ok", "missing"))?;
-    out.at_cluster_time = match out.cursor {
-        Some(cursor) => find(cursor, "atClusterTime")?.and_then(|time| time.timestamp()),
-        None => top_level_time,
-    };
     Ok(out)
 }
 
-/// The error of a reply that is no BSON.
-fn invalid_reply(what: Malformed) -> Error {
-    Error::invalid_response(format!("reply: {what}"))
+impl ReplyFacts<'_> {
+    /// The time of a snapshot read: of the cursor or, without one, of the reply itself.
+    #[must_use]
+    pub fn snapshot_time(&self) -> Option<Timestamp> {
+        let Some(cursor) = self.cursor else {
+            return self.at_cluster_time;
+        };
+        let time = walk::find(cursor.as_bytes(), "atClusterTime", "cursor");
+        walk::timestamp(&time.ok()??)
+    }
 }
 
-/// An optional field, as [`field`] gives it, for those who know what it may be.
-pub(crate) fn find<'a>(doc: &'a RawDocument, name: &str) -> Result<Option<Element<'a>>> {
-    Walk::new(doc).find(name).map_err(|e| invalid(name, e))
+/// The error of a reply that is no BSON.
+#[cold]
+fn invalid_reply(what: impl std::fmt::Display) -> Error {
+    Error::invalid_response(format!("reply: {what}"))
 }
 
 /// Turns an error reply into an error: `ok: 0`, or `ok: 1` with a `writeConcernError`.
@@ -336,8 +339,8 @@ mod tests {
             increment: 6,
         };
         let find = rawdoc! { "ok": 1, "cursor": { "atClusterTime": time } };
-        assert_eq!(facts(&find).unwrap().at_cluster_time, Some(time));
+        assert_eq!(facts(&find).unwrap().snapshot_time(), Some(time));
         let distinct = rawdoc! { "ok": 1, "values": [], "atClusterTime": time };
-        assert_eq!(facts(&distinct).unwrap().at_cluster_time, Some(time));
+        assert_eq!(facts(&distinct).unwrap().snapshot_time(), Some(time));
     }
 }

@@ -3,10 +3,11 @@
 use bson::{Bson, RawArray, RawBsonRef, RawDocument};
 
 use super::{
-    reply::{self, field, find, index, integer, invalid},
-    walk::{Element, Walk},
+    reply::{self, field, index, integer, invalid},
+    walk::{self, Element, Elements},
 };
 use crate::{
+    codec::walk::kind,
     error::{Result, WriteConcernError, WriteError},
     nesting,
 };
@@ -53,15 +54,15 @@ fn count(doc: &RawDocument, name: &str) -> Result<u64> {
 
 /// A count, where the walk has met it.
 fn met(element: &Element<'_>, name: &str) -> Result<u64> {
-    let value = element.integer().and_then(|n| u64::try_from(n).ok());
+    let value = walk::integer(element).and_then(|n| u64::try_from(n).ok());
     value.ok_or_else(|| invalid(name, "not a count"))
 }
 
 /// Reads a reply in one pass; the rare fields are read again where they are met.
 fn write_reply(doc: &RawDocument, update: bool) -> Result<WriteReply> {
     let mut out = WriteReply::default();
-    let mut walk = Walk::new(doc);
-    while let Some(element) = walk.next().map_err(|e| invalid("n", e))? {
+    for element in walk::elements(doc).map_err(|e| invalid("n", e))? {
+        let element = element.map_err(|e| invalid("n", e))?;
         match element.key {
             // Replies to writes with `w: 0` have no counts.
             b"n" => out.n = met(&element, "n")?,
@@ -170,15 +171,17 @@ pub fn parse_distinct(doc: &RawDocument) -> Result<&RawArray> {
 ///
 /// As [`parse_insert`].
 pub fn parse_first_document(doc: &RawDocument) -> Result<Option<&RawDocument>> {
-    let cursor = find(doc, "cursor")?
-        .and_then(|cursor| cursor.document())
+    let cursor = walk::find(doc.as_bytes(), "cursor", "cursor")?
+        .filter(|cursor| cursor.kind == kind::DOCUMENT)
         .ok_or_else(|| invalid("cursor", "missing or not a document"))?;
-    let mut batch = find(cursor, "firstBatch")?
-        .and_then(|batch| batch.items())
+    let batch = walk::find(cursor.value, "firstBatch", "cursor.firstBatch")?
+        .and_then(|batch| batch.array())
         .ok_or_else(|| invalid("cursor.firstBatch", "missing or not an array"))?;
-    match batch.next().map_err(|e| invalid("cursor.firstBatch", e))? {
+    let malformed = |e| invalid("cursor.firstBatch", e);
+    match Elements::new(batch).map_err(malformed)?.next() {
         None => Ok(None),
         Some(first) => first
+            .map_err(malformed)?
             .document()
             .map(Some)
             .ok_or_else(|| invalid("cursor.firstBatch", "not an array of documents")),

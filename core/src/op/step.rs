@@ -1,6 +1,6 @@
 //! What goes into an operation and comes out of it, step by step.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::Target;
 use crate::{
@@ -38,7 +38,7 @@ pub struct Selected {
     /// Its id.
     pub server: ServerId,
     /// Its address.
-    pub address: ServerAddress,
+    pub address: Arc<ServerAddress>,
     /// Its type.
     pub server_type: ServerType,
     /// The type of the topology that it was selected from.

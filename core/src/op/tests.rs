@@ -116,7 +116,7 @@ impl Rig {
     fn select(&mut self, server: u32) {
         let selected = Selected {
             server: ServerId(server),
-            address: ServerAddress::tcp("host", 1000 + server as u16),
+            address: ServerAddress::tcp("host", 1000 + server as u16).into(),
             server_type: self.facts.server_type,
             topology_type: self.topology,
             min_rtt: Duration::from_millis(5),

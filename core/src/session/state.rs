@@ -155,7 +155,7 @@ impl SessionState {
             self.advance_cluster_time(time);
         }
         if self.snapshot && self.snapshot_time.is_none() {
-            self.snapshot_time = reply.at_cluster_time;
+            self.snapshot_time = reply.snapshot_time();
         }
     }
 }

@@ -229,6 +229,11 @@ impl Framer {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.scratch.capacity()
+    }
+
     /// Takes a scratch buffer over, unless there is one; the content does not matter.
     pub fn lend(&mut self, scratch: &mut Vec<u8>) {
         if self.scratch.is_empty() {

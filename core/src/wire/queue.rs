@@ -72,6 +72,16 @@ impl WriteQueue {
 
     /// Puts the slices to write next into `out`; returns how many there are.
     pub fn slices<'a>(&'a self, out: &mut [&'a [u8]]) -> usize {
+        if self.shared.is_empty() {
+            let rest = &self.buffer[self.written..];
+            return match out.first_mut() {
+                Some(slot) if !rest.is_empty() => {
+                    *slot = rest;
+                    1
+                }
+                _ => 0,
+            };
+        }
         let mut skip = self.written;
         let mut count = 0;
         for part in self.parts() {
@@ -107,6 +117,11 @@ impl WriteQueue {
         if self.is_empty() {
             self.clear();
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// Takes a buffer over, unless there is one.

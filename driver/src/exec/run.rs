@@ -21,6 +21,7 @@ use mongo_client_core::{
 
 use super::{Executed, Held, SessionArg};
 use crate::{
+    buffers,
     command_events::CommandMonitor,
     lease::{self, CheckoutFuture, Lease, Started},
     server::Server,
@@ -92,6 +93,7 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
+    #[inline]
     pub(super) fn new(
         shared: &'a Arc<Shared>,
         spec: CommandSpec,
@@ -199,6 +201,7 @@ impl<'a> Run<'a> {
         self.lease = None;
         self.server = None;
         self.held.end(tick.now());
+        buffers::keep_request(self.operation.reclaim());
         let reply = result?;
         let selected = self.operation.take_server();
         let selected = selected.ok_or_else(|| Error::internal("a reply without a server"))?;
@@ -308,7 +311,9 @@ impl<'a> Run<'a> {
         min_rtt: std::time::Duration,
         tick: &mut Tick<'_>,
     ) -> Progress {
-        self.step = Step::Next;
+        if let Step::Selecting(_) = self.step {
+            self.step = Step::Next;
+        }
         let Some(server) = server else {
             let error = Error::internal("a view without its server");
             return self.not_selected(error, tick);
@@ -317,7 +322,7 @@ impl<'a> Run<'a> {
         self.server = Some(OpCount::new(Arc::clone(server)));
         self.operation.selected(Selected {
             server: id,
-            address: server.address.clone(),
+            address: Arc::clone(&server.address),
             server_type,
             topology_type,
             min_rtt,
@@ -397,6 +402,7 @@ impl<'a> Run<'a> {
             }
         }
         let cluster_time = shared.cluster_time.load();
+        self.operation.lend(&mut buffers::request());
         let session = self.held.state();
         let built = self
             .operation

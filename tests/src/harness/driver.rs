@@ -26,7 +26,7 @@ fn ran(executed: &Executed) -> Ran {
     Ran {
         reply: reply.expect("a scripted reply"),
         server: executed.server,
-        address: executed.address.clone(),
+        address: (*executed.address).clone(),
     }
 }
 

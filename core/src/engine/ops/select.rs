@@ -54,7 +54,7 @@ impl Engine {
                 }
                 let selected = Selected {
                     server: id,
-                    address: server.address.clone(),
+                    address: std::sync::Arc::new(server.address.clone()),
                     server_type,
                     topology_type,
                     min_rtt: server.min_round_trip_time,
