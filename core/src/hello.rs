@@ -185,6 +185,46 @@ impl HelloReply {
         Self::from_document(nesting::to_document("hello reply", reply)?)
     }
 
+    /// What of the reply concerns the connection that it came on: neither the lists of hosts nor
+    /// the reply itself, which would be most of what an idle connection takes.
+    pub(crate) fn of_connection(&self) -> Self {
+        Self {
+            ok: self.ok,
+            is_writable_primary: self.is_writable_primary,
+            hello_ok: self.hello_ok,
+            secondary: self.secondary,
+            arbiter_only: self.arbiter_only,
+            hidden: self.hidden,
+            is_replica_set: self.is_replica_set,
+            msg: self.msg.clone(),
+            set_name: self.set_name.clone(),
+            set_version: self.set_version,
+            election_id: self.election_id,
+            hosts: Vec::new(),
+            passives: Vec::new(),
+            arbiters: Vec::new(),
+            primary: None,
+            me: None,
+            tags: BTreeMap::new(),
+            last_write_date: self.last_write_date,
+            last_write_op_time: None,
+            min_wire_version: self.min_wire_version,
+            max_wire_version: self.max_wire_version,
+            max_bson_object_size: self.max_bson_object_size,
+            max_message_size_bytes: self.max_message_size_bytes,
+            max_write_batch_size: self.max_write_batch_size,
+            logical_session_timeout: self.logical_session_timeout,
+            topology_version: self.topology_version,
+            service_id: self.service_id,
+            connection_id: self.connection_id,
+            compression: Vec::new(),
+            sasl_supported_mechs: None,
+            cluster_time: None,
+            operation_time: self.operation_time,
+            raw: Document::new(),
+        }
+    }
+
     /// Parses a reply that is already a [`Document`].
     ///
     /// # Errors

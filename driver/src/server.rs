@@ -39,6 +39,9 @@ pub(crate) const STOP: u32 = 2;
 pub(crate) const CHECK: u32 = 4;
 /// Raised on a server's monitor signal: abandon the running check.
 pub(crate) const CANCEL: u32 = 8;
+/// Raised on a server's probe signal: its monitor streams, so that round-trip times have to be measured
+/// beside it.
+pub(crate) const PROBE: u32 = 16;
 /// More errands than this are not taken on: they are best effort, and a bound on memory. Drains
 /// have their bound in the pool's size.
 const ERRANDS_MAX: usize = 1_000;

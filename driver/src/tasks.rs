@@ -5,6 +5,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{Arc, Weak},
     task::Poll,
@@ -26,8 +27,8 @@ use mongo_client_core::{
 use crate::{
     incarnation::Incarnation,
     link::{INTERRUPT, Link, Opened},
-    runtime::RuntimeGone,
-    server::{CANCEL, CHECK, Chore, STOP, Server},
+    runtime::{BoxFuture, RuntimeGone},
+    server::{CANCEL, CHECK, Chore, PROBE, STOP, Server},
     shared::Shared,
     signal::Signal,
     wait::{Either, race, sleep_until},
@@ -38,14 +39,34 @@ pub(crate) fn spawn(shared: &Arc<Shared>, task: impl Future<Output = ()> + Send 
     let _ = shared.life().spawn(shared.weak(), task);
 }
 
-/// Starts the tasks of a new server.
+/// Starts the task of a new server: its chores, its monitor, and its probe while that streams.
 pub(crate) fn start_server(shared: &Arc<Shared>, server: &Arc<Server>) {
     let life = shared.life();
     server.begin_chores(life.number());
-    spawn(shared, chores(Arc::clone(server), Arc::clone(&life)));
+    let mut parts: Vec<BoxFuture<'static, ()>> =
+        vec![Box::pin(chores(Arc::clone(server), Arc::clone(&life)))];
     if !shared.settings.topology.load_balanced {
-        spawn(shared, monitor(Arc::clone(server), life));
+        parts.push(Box::pin(monitor(Arc::clone(server), Arc::clone(&life))));
+        parts.push(Box::pin(probe(Arc::clone(server), life)));
     }
+    spawn(shared, all(parts));
+}
+
+/// Runs the parts of a task until all have ended. One that panics, because a handler of events does,
+/// ends alone.
+async fn all(mut parts: Vec<BoxFuture<'static, ()>>) {
+    poll_fn(|cx| {
+        parts.retain_mut(|part| {
+            let polled = catch_unwind(AssertUnwindSafe(|| part.as_mut().poll(cx)));
+            matches!(polled, Ok(Poll::Pending))
+        });
+        if parts.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// A connection that is being opened. When its runtime dies, the next one opens it.
@@ -218,15 +239,10 @@ async fn raised(signal: &Signal, life: &Incarnation) -> u32 {
 /// A server's monitor (SDAM: "Server Monitoring").
 async fn monitor(server: Arc<Server>, life: Arc<Incarnation>) {
     let runtime = life.runtime();
-    let Some((config, keep_alive)) = server.shared.upgrade().map(|s| {
-        (
-            s.settings.monitor_config(&server.address),
-            s.settings.keep_alive,
-        )
-    }) else {
+    let Some((config, keep_alive)) = monitor_settings(&server) else {
         return;
     };
-    let mut machine = Monitor::new(config.clone(), runtime.now());
+    let mut machine = Monitor::new(config, runtime.now());
     let mut link: Option<Box<Link>> = None;
     let mut probing = false;
     loop {
@@ -235,11 +251,7 @@ async fn monitor(server: Arc<Server>, life: Arc<Incarnation>) {
         };
         if streaming && !probing {
             probing = true;
-            let config = config.clone();
-            let task = probe(Arc::clone(&server), Arc::clone(&life), config, keep_alive);
-            if life.spawn(server.shared.clone(), task).is_err() {
-                return;
-            }
+            server.probe_signal.raise(PROBE);
         }
         let bits = match machine.want() {
             MonitorWant::Stopped => return,
@@ -318,6 +330,16 @@ async fn monitor(server: Arc<Server>, life: Arc<Incarnation>) {
     }
 }
 
+/// How a server is monitored, and whether its sockets are kept alive. `None` when the client is gone.
+fn monitor_settings(server: &Server) -> Option<(MonitorConfig, bool)> {
+    let shared = server.shared.upgrade()?;
+    let settings = &shared.settings;
+    Some((
+        settings.monitor_config(&server.address),
+        settings.keep_alive,
+    ))
+}
+
 /// Runs a part of a check until it is ready or a signal ends it. A mere check request does not: the
 /// check under way will answer it.
 async fn unless_raised<F: Future>(
@@ -383,14 +405,20 @@ fn dispatch(server: &Server, machine: &mut Monitor) -> Option<bool> {
     Some(routing.streaming)
 }
 
-/// A server's round-trip time probe (server-monitoring.md: "Measuring RTT").
-async fn probe(
-    server: Arc<Server>,
-    life: Arc<Incarnation>,
-    config: MonitorConfig,
-    keep_alive: bool,
-) {
+/// A server's round-trip time probe (server-monitoring.md: "Measuring RTT"), once its monitor
+/// streams.
+async fn probe(server: Arc<Server>, life: Arc<Incarnation>) {
     let runtime = life.runtime();
+    loop {
+        match raised(&server.probe_signal, &life).await {
+            bits if bits & STOP != 0 => return,
+            bits if bits & PROBE != 0 => break,
+            _ => {}
+        }
+    }
+    let Some((config, keep_alive)) = monitor_settings(&server) else {
+        return;
+    };
     let mut machine = RttProbe::new(config, runtime.now());
     let mut link: Option<Box<Link>> = None;
     loop {

@@ -167,7 +167,8 @@ impl Connection {
         self.purpose
     }
 
-    /// The server's reply to hello, once established.
+    /// What the server's reply to hello says of the connection, once established. The whole reply
+    /// is in [`ConnEvent::Established`].
     #[must_use]
     pub fn hello(&self) -> Option<&HelloReply> {
         self.hello.as_deref()
@@ -570,7 +571,7 @@ impl Connection {
                     self.compressor = choose_compressor(&self.config, &hello);
                 }
                 self.last_used = now;
-                self.hello = Some(hello.clone());
+                self.hello = Some(Box::new(hello.of_connection()));
                 self.events.push_back(ConnEvent::Established { hello, rtt });
             }
         }

@@ -1,9 +1,9 @@
 //! `cargo xtask instructions`: user-space instructions per operation, as a ratchet.
 //!
-//! Callgrind counts what a peer executes against the mock server; the difference of two run lengths takes the start and the
-//! end out. Unlike times, the figures do not depend on the machine's load. The accepted ones stand
-//! in `benches/instructions.txt`: one that grows beyond its limit is a failure, and `--update`
-//! accepts what was measured.
+//! Callgrind counts what a peer executes against the mock server; the difference of two run lengths
+//! takes the start and the end out. Unlike times, the figures do not depend on the machine's load.
+//! The accepted ones stand in `benches/instructions.txt`: one that grows beyond its limit is a
+//! failure, and `--update` accepts what was measured.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
