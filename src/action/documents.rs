@@ -1,8 +1,9 @@
 //! The documents of `insert_many`, encoded into memory that never moves.
 //!
-//! They lie in chunks. A chunk has room for as much as all chunks before it hold, or for what is
-//! left if the caller can tell, so that there are few, and what is allocated is at most twice what
-//! is sent. A document lies in one chunk.
+//! They lie in chunks; a document lies in one of them. A chunk has room for what is left, if the
+//! caller can tell how many documents come, or else for as much as all chunks before it hold. So
+//! there are few, little is allocated that is not sent, and the last is the largest by far: an
+//! allocator that keeps one freed block of this size for the next call keeps them all.
 
 use std::{borrow::Borrow, collections::HashMap, ops::Range};
 
@@ -13,8 +14,12 @@ use serde::Serialize;
 
 use super::insert_one::{ID_ELEMENT_LEN, append_document};
 
-/// The least room in a chunk, unless it is known that less suffices.
+/// The room in the first chunk.
 const CHUNK_MIN: usize = 4 * 1024;
+/// The most room in a chunk: a third of a message.
+const CHUNK_MAX: usize = 16 * 1024 * 1024;
+/// How much may be expected to come, as a multiple of what has come.
+const TRUST: usize = 64;
 /// The most documents that room is made for because an iterator promises them.
 const PROMISED_MAX: usize = 100_000;
 
@@ -98,11 +103,16 @@ impl Room {
             return;
         }
         self.close(chunks);
-        let mut capacity = self.before.max(CHUNK_MIN);
-        if self.documents > 0 && left > 0 {
-            let mean = self.before / self.documents;
-            capacity = capacity.min(mean.saturating_mul(left));
+        let mut capacity = self.before;
+        if let Some(mean) = self.before.checked_div(self.documents)
+            && left > 0
+        {
+            let all = mean.saturating_mul(left);
+            capacity = all.min(self.before.saturating_mul(TRUST));
         }
+        let capacity = capacity
+            .min(CHUNK_MAX)
+            .max(if self.documents == 0 { CHUNK_MIN } else { 0 });
         // A little more, so that documents of one length end with the chunk.
         let slack = expected / 16 + 2 * ID_ELEMENT_LEN;
         self.chunk = Vec::with_capacity(capacity.max(expected).saturating_add(slack));
@@ -145,7 +155,7 @@ mod tests {
             .map(|n| rawdoc! { "_id": n, "x": "y".repeat((n % 97) as usize) })
             .collect();
         let documents = encode::<RawDocumentBuf>(&all);
-        assert!(documents.chunks.len() > 3, "{}", documents.chunks.len());
+        assert!(documents.chunks.len() > 1, "{}", documents.chunks.len());
         for batch in [0..2_000, 0..1, 1_999..2_000, 30..1_500, 700..701, 5..5] {
             let expected: Vec<u8> = all[batch.clone()]
                 .iter()
@@ -195,11 +205,7 @@ mod tests {
             let all = vec![rawdoc! { "x": "y".repeat(len) }; count];
             let documents = encode::<RawDocumentBuf>(&all);
             let held = documents.ends.last().copied().unwrap();
-            let room: usize = documents
-                .chunks
-                .into_iter()
-                .map(|chunk| capacity(chunk))
-                .sum();
+            let room: usize = documents.chunks.into_iter().map(capacity).sum();
             assert!(
                 room <= held + held / 4 + CHUNK_MIN + 64,
                 "{count} {len}: {room} for {held}"
@@ -208,6 +214,12 @@ mod tests {
         let unknown = (0..5_000).map(|n| doc! { "n": n }).filter(|_| true);
         let documents = encode::<Document>(unknown);
         assert!(documents.chunks.len() < 12, "{}", documents.chunks.len());
+        // One long document does not stand for all.
+        let mut all = vec![rawdoc! {}; 10_000];
+        all[0] = rawdoc! { "x": "y".repeat(1 << 20) };
+        let documents = encode::<RawDocumentBuf>(&all);
+        let room: usize = documents.chunks.into_iter().map(capacity).sum();
+        assert!(room < 2 * CHUNK_MAX, "{room}");
     }
 
     fn capacity(chunk: Bytes) -> usize {

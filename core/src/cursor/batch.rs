@@ -52,17 +52,9 @@ impl Batch {
     /// The document that the last [`Self::advance`] came to.
     #[inline]
     pub(super) fn current(&self) -> &RawDocument {
-        match RawDocument::from_bytes(self.current_slice()) {
-            Ok(document) => document,
-            Err(_) => empty(),
-        }
-    }
-
-    /// The current document as it was received; empty before the first.
-    #[inline]
-    pub(super) fn current_slice(&self) -> &[u8] {
-        let current = self.bytes.get(self.current.clone());
-        current.filter(|bytes| !bytes.is_empty()).unwrap_or(EMPTY)
+        let bytes = self.bytes.get(self.current.clone()).unwrap_or(EMPTY);
+        // Before the first document there are no bytes.
+        RawDocument::from_bytes(bytes).unwrap_or_else(|_| empty())
     }
 
     /// The bytes of the current document, sharing the reply's allocation.

@@ -151,13 +151,6 @@ impl CursorMachine {
         self.batch.current()
     }
 
-    /// The current document as it was received: its length and terminator are checked.
-    #[must_use]
-    #[inline]
-    pub fn current_slice(&self) -> &[u8] {
-        self.batch.current_slice()
-    }
-
     /// The current document's bytes, sharing the reply's allocation.
     #[must_use]
     pub fn current_bytes(&self) -> Bytes {
