@@ -12,7 +12,7 @@ use bytes::Bytes;
 use mongo_client_core::{error::Result, op::Pieces};
 use serde::Serialize;
 
-use super::insert_one::{ID_ELEMENT_LEN, append_document};
+use super::insert_one::{ID_ELEMENT_LEN, append_guessing};
 
 /// The room in the first chunk.
 const CHUNK_MIN: usize = 4 * 1024;
@@ -47,13 +47,20 @@ impl Documents {
             ids: HashMap::with_capacity(promised),
         };
         let mut room = Room::default();
+        // Mostly as with the document before.
+        let mut has_id = false;
         loop {
             let left = docs.size_hint().0;
             let Some(document) = docs.next() else {
                 break;
             };
             room.make(left, &mut out.chunks);
-            let id = append_document(&mut room.chunk, document.borrow(), &mut next_id)?;
+            let id = append_guessing(
+                &mut room.chunk,
+                document.borrow(),
+                &mut has_id,
+                &mut next_id,
+            )?;
             out.ids.insert(out.ends.len(), id);
             out.ends.push(room.taken());
         }
@@ -103,16 +110,15 @@ impl Room {
             return;
         }
         self.close(chunks);
-        let mut capacity = self.before;
-        if let Some(mean) = self.before.checked_div(self.documents)
-            && left > 0
-        {
-            let all = mean.saturating_mul(left);
-            capacity = all.min(self.before.saturating_mul(TRUST));
+        let capacity = match self.before.checked_div(self.documents) {
+            None => CHUNK_MIN,
+            Some(_) if left == 0 => self.before,
+            Some(mean) => {
+                let most = self.before.saturating_mul(TRUST);
+                mean.saturating_mul(left).min(most)
+            }
         }
-        let capacity = capacity
-            .min(CHUNK_MAX)
-            .max(if self.documents == 0 { CHUNK_MIN } else { 0 });
+        .min(CHUNK_MAX);
         // A little more, so that documents of one length end with the chunk.
         let slack = expected / 16 + 2 * ID_ELEMENT_LEN;
         self.chunk = Vec::with_capacity(capacity.max(expected).saturating_add(slack));

@@ -221,7 +221,7 @@ mod tests {
         Executed {
             reply: Reply::from_document(reply),
             server: ServerId(1),
-            address: ServerAddress::default(),
+            address: ServerAddress::default().into(),
         }
     }
 

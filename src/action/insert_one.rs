@@ -83,8 +83,19 @@ pub(super) fn append_document<D: Serialize>(
     document: &D,
     next_id: impl FnOnce() -> Result<ObjectId>,
 ) -> Result<Bson> {
+    append_guessing(out, document, &mut false, next_id)
+}
+
+/// As [`append_document`], and spares a document from being moved where `has_id` guesses rightly
+/// whether it has an `_id`; it then says whether it has.
+pub(super) fn append_guessing<D: Serialize>(
+    out: &mut Vec<u8>,
+    document: &D,
+    has_id: &mut bool,
+    next_id: impl FnOnce() -> Result<ObjectId>,
+) -> Result<Bson> {
     let start = out.len();
-    let result = try_append(out, start, document, next_id);
+    let result = try_append(out, document, has_id, next_id);
     if result.is_err() {
         out.truncate(start);
     }
@@ -93,17 +104,30 @@ pub(super) fn append_document<D: Serialize>(
 
 fn try_append<D: Serialize>(
     out: &mut Vec<u8>,
-    start: usize,
     document: &D,
+    has_id: &mut bool,
     next_id: impl FnOnce() -> Result<ObjectId>,
 ) -> Result<Bson> {
-    // Leaving room for the `_id` avoids moving a document that needs one.
-    out.extend_from_slice(&[0; ID_ELEMENT_LEN]);
-    codec::append(document, out)?;
+    const ROOM: [u8; ID_ELEMENT_LEN] = [0; ID_ELEMENT_LEN];
+    let start = out.len();
     let encoded = start + ID_ELEMENT_LEN;
-    if let Some(id) = codec::get(&out[encoded..], "_id")? {
-        out.drain(start..encoded);
+    // Leaving room for the `_id` avoids moving a document that needs one.
+    let room = !*has_id;
+    if room {
+        out.extend_from_slice(&ROOM);
+    }
+    let document_start = out.len();
+    codec::append(document, out)?;
+    let found = codec::get(&out[document_start..], "_id")?;
+    *has_id = found.is_some();
+    if let Some(id) = found {
+        if room {
+            out.drain(start..encoded);
+        }
         return Ok(id);
+    }
+    if !room {
+        out.splice(start..start, ROOM);
     }
     let id = next_id()?;
     let len = i32::try_from(out.len() - start)
@@ -162,6 +186,27 @@ mod tests {
         let inserted = append_document(&mut out, &document, || panic!("not needed")).unwrap();
         assert_eq!(inserted, Bson::from("mine"));
         assert_eq!(out, bson::serialize_to_vec(&document).unwrap());
+    }
+
+    #[test]
+    fn a_wrong_guess_about_the_id_changes_nothing() {
+        let id = ObjectId::from_bytes([7; 12]);
+        for document in [doc! { "x": 1 }, doc! { "x": 1, "_id": "mine" }] {
+            let mut expected = b"before".to_vec();
+            let given = append_document(&mut expected, &document, || Ok(id)).unwrap();
+            for guess in [true, false] {
+                let (mut out, mut has_id) = (b"before".to_vec(), guess);
+                let inserted = append_guessing(&mut out, &document, &mut has_id, || Ok(id));
+                assert_eq!(inserted.unwrap(), given);
+                assert_eq!(out, expected);
+                assert_eq!(has_id, document.contains_key("_id"));
+                let failed = || Err(Error::invalid_argument("no id"));
+                let (mut out, mut has_id) = (b"before".to_vec(), guess);
+                let result = append_guessing(&mut out, &doc! {}, &mut has_id, failed);
+                assert!(result.is_err());
+                assert_eq!(out, b"before");
+            }
+        }
     }
 
     #[test]
