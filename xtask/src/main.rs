@@ -26,7 +26,7 @@ usage: cargo xtask COMMAND
                                 count the instructions of operations (needs valgrind) and compare
                                 with the accepted figures; --update accepts these
   bench [--quick|--full] [--report] [--rounds N] [--millis N] [--peers LIST] [--cases LIST]
-        [--server mock|mongod] [--no-spinners]
+        [--server mock|mongod] [--no-spinners] [--no-build]
                                 measure this client beside the official driver and raw sockets
                                 (--report: write docs/PERFORMANCE.md)
   bench --rows [--build] [ROW ...]

@@ -27,7 +27,7 @@ pub struct Turn {
     pub warm: Duration,
     /// How long to measure.
     pub time: Duration,
-    /// Operations per caller whose allocations are counted afterwards; 0 is none.
+    /// Half of the operations per caller whose allocations are counted afterwards; 0 is none.
     pub count: u64,
 }
 
@@ -198,10 +198,12 @@ fn measure<W: crate::Worker>(
         bytes: None,
     };
     if turn.count > 0 {
-        let counted = load.count(on, turn.count)?;
-        let ops = counted.times.count() as f64;
-        measures.allocations = Some(counted.allocations.0 as f64 / ops);
-        measures.bytes = Some(counted.allocations.1 as f64 / ops);
+        // The difference takes out what starting the callers allocates.
+        let (short, long) = (load.count(on, turn.count)?, load.count(on, 3 * turn.count)?);
+        let ops = (long.times.count() - short.times.count()) as f64;
+        let more = |long: u64, short: u64| long.saturating_sub(short) as f64 / ops;
+        measures.allocations = Some(more(long.allocations.0, short.allocations.0));
+        measures.bytes = Some(more(long.allocations.1, short.allocations.1));
     }
     Ok(measures)
 }

@@ -27,7 +27,7 @@ use xtask::{
 
 pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
     let options = Options::parse(args)?;
-    let programs = Programs::build(&options.peers)?;
+    let programs = Programs::new(&options.peers, options.build)?;
     let mut remarks = Vec::new();
     if options.peers.contains(&"official")
         && let Some(why) = programs.without_official()

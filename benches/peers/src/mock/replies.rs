@@ -127,11 +127,9 @@ impl Replies {
             b"find" => &self.first_batch,
             b"getMore" => &self.next_batch,
             // Which case it is shows in the length.
-            b"insert" => match len {
-                ..100_000 => &self.inserted[0],
-                ..3_000_000 => &self.inserted[1],
-                _ => &self.inserted[2],
-            },
+            b"insert" if len < 100_000 => &self.inserted[0],
+            b"insert" if len < 3_000_000 => &self.inserted[1],
+            b"insert" => &self.inserted[2],
             b"update" => &self.updated,
             b"hello" | b"ismaster" | b"isMaster" => {
                 let wait = body.find(|element| element.name == b"maxAwaitTimeMS");

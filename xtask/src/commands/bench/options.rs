@@ -21,6 +21,8 @@ pub(super) struct Options {
     pub(super) time: Duration,
     pub(super) report: bool,
     pub(super) spinners: bool,
+    /// Builds the programs first, instead of taking those of the last build.
+    pub(super) build: bool,
 }
 
 impl Options {
@@ -33,6 +35,7 @@ impl Options {
             time: Duration::from_millis(400),
             report: false,
             spinners: true,
+            build: true,
         };
         let mut args = args.iter().copied();
         while let Some(arg) = args.next() {
@@ -49,6 +52,7 @@ impl Options {
                     options.rounds = 2;
                 }
                 "--report" => options.report = true,
+                "--no-build" => options.build = false,
                 "--no-spinners" => options.spinners = false,
                 "--rounds" => options.rounds = number(arg, args.next())?.max(1),
                 "--millis" => {

@@ -27,7 +27,9 @@ pub(super) struct Run<'a> {
 pub(super) fn tables(run: &Run<'_>) -> String {
     let mut out = String::new();
     out.push_str("## Targets\n\n");
-    out.push_str(&target_table(&targets::all(run.samples)));
+    let mut targets = targets::instructions();
+    targets.extend(targets::all(run.samples));
+    out.push_str(&target_table(&targets));
     for server in [Server::Mock, Server::Mongod] {
         if run.samples.cells(server).is_empty() {
             continue;
@@ -87,7 +89,11 @@ fn introduction(run: &Run<'_>) -> String {
         "Written by `cargo xtask bench --report`. Clients and servers shared {cores} cores and the \
          loopback\ninterface ({} {}, {}). {spinners}\n\n",
         output("uname", &["-s"]),
-        output("uname", &["-r"]),
+        // The rest names a build of somebody's.
+        output("uname", &["-r"])
+            .split('-')
+            .next()
+            .unwrap_or_default(),
         output("rustc", &["--version"]),
     );
     let _ = writeln!(
@@ -116,7 +122,8 @@ const PEERS_EXPLAINED: &str = "\
 Everybody has at most 10 connections, unless a row says otherwise; `c8` means eight callers at once.
 The mock server answers with prepared replies at once, so that the client is the bottleneck. The real
 server is `mongod` 6.0.5, a standalone with its data in memory. Client CPU is user and system time of
-the peer's whole process, per operation.
+the peer's whole process, per operation. Instructions are those of user space that
+`benches/instructions.txt` accepts.
 ";
 
 fn title(server: Server) -> &'static str {

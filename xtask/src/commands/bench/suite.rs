@@ -37,14 +37,14 @@ impl Cell {
         )
     }
 
-    /// Operations per caller whose allocations are counted.
+    /// Half of the operations per caller whose allocations are counted.
     pub(super) fn counted(self) -> u64 {
         match (self.is_bulk(), self.concurrency) {
-            (true, 1) => 8,
-            (true, _) => 2,
-            (false, 1) => 1_000,
-            (false, 2..=64) => 100,
-            (false, _) => 20,
+            (true, 1) => 2,
+            (true, _) => 1,
+            (false, 1) => 400,
+            (false, 2..=64) => 40,
+            (false, _) => 10,
         }
     }
 }
