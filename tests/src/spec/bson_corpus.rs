@@ -1,8 +1,10 @@
-//! The BSON corpus: what the `bson` crate makes of valid and broken BSON and Extended JSON.
+//! The BSON corpus: what the `bson` crate makes of valid and broken BSON and Extended JSON, and what
+//! the client's codec makes of the BSON.
 
 use std::str::FromStr;
 
-use bson::{Bson, Decimal128, Document, RawDocumentBuf};
+use bson::{Bson, Decimal128, Document, RawDocument, RawDocumentBuf};
+use mongo_client_core::codec;
 use serde_json::Value;
 
 use super::{
@@ -89,9 +91,11 @@ fn check_valid(_: &Value, case: &Value) -> Result<(), String> {
     let raw = RawDocumentBuf::from_bytes(canonical.clone()).map_err(|e| e.to_string())?;
     let from_raw = Document::try_from(raw.as_ref()).map_err(|e| e.to_string())?;
     expect_eq("encoded from raw", &encode(&from_raw)?, &canonical)?;
+    check_codec(&canonical, &canonical)?;
     if let Some(degenerate) = case.get("degenerate_bson") {
         let again = encode(&decode(&bytes(degenerate)?)?)?;
         expect_eq("degenerate BSON", &again, &canonical)?;
+        check_codec(&bytes(degenerate)?, &canonical)?;
     }
     let canonical_json = json(text("canonical_extjson").ok_or("no canonical_extjson")?)?;
     let told = Bson::Document(document.clone()).into_canonical_extjson();
@@ -121,8 +125,37 @@ fn check_valid(_: &Value, case: &Value) -> Result<(), String> {
     Ok(())
 }
 
+/// The codec reads `bytes`, and writes `canonical` out of what it read, each in every way it has.
+fn check_codec(bytes: &[u8], canonical: &[u8]) -> Result<(), String> {
+    let raw = RawDocument::from_bytes(bytes).map_err(|e| e.to_string())?;
+    let document = codec::to_document(raw).map_err(|e| e.to_string())?;
+    expect_eq("read as a tree", &encode(&document)?, canonical)?;
+    let raw = codec::to_raw(&document).map_err(|e| e.to_string())?;
+    expect_eq("written from a tree", raw.as_bytes(), canonical)?;
+    let mut out = Vec::new();
+    codec::append(&document, &mut out).map_err(|e| e.to_string())?;
+    expect_eq("written through serde", &*out, canonical)?;
+    // Through serde, names such as `$oid` make another type of a map.
+    let read: Result<Document, _> = codec::from_slice(bytes);
+    let expected: Result<Document, _> = bson::deserialize_from_slice(bytes);
+    expect_eq("readable", read.is_ok(), expected.is_ok())?;
+    if let (Ok(read), Ok(expected)) = (read, expected) {
+        expect_eq("read through serde", encode(&read)?, encode(&expected)?)?;
+    }
+    Ok(())
+}
+
 fn check_decode_error(_: &Value, case: &Value) -> Result<(), String> {
-    match decode(&bytes(&case["bson"])?) {
+    let bytes = bytes(&case["bson"])?;
+    if let Ok(document) = RawDocument::from_bytes(&bytes) {
+        if let Ok(document) = codec::to_document(document) {
+            return Err(format!("the codec reads {document}"));
+        }
+        if let Ok(document) = codec::from_slice::<Document>(&bytes) {
+            return Err(format!("the codec reads {document} through serde"));
+        }
+    }
+    match decode(&bytes) {
         Ok(document) => Err(format!("decoded as {document}")),
         Err(_) => Ok(()),
     }
