@@ -386,6 +386,20 @@ impl<'de> Fields<'de> {
     /// Goes to the next element and returns its name.
     #[inline]
     fn advance(&mut self) -> Result<Option<&'de str>, Fail> {
+        self.next_name()?.map(utf8).transpose()
+    }
+
+    /// Goes to the next element of an array, whose name nobody looks at.
+    #[inline]
+    fn advance_item(&mut self) -> Result<(), Fail> {
+        match self.next_name()? {
+            Some(name) if !name.is_ascii() => utf8(name).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn next_name(&mut self) -> Result<Option<&'de [u8]>, Fail> {
         let Some(element) = self.elements.next() else {
             self.value = None;
             return Ok(None);
@@ -397,7 +411,7 @@ impl<'de> Fields<'de> {
             levels: self.levels,
             bytes: value,
         });
-        utf8(key).map(Some)
+        Ok(Some(key))
     }
 }
 
@@ -431,7 +445,7 @@ impl<'de> SeqAccess<'de> for Fields<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Fail> {
-        self.advance()?;
+        self.advance_item()?;
         self.value.map(|value| seed.deserialize(value)).transpose()
     }
 }

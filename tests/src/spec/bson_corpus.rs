@@ -129,7 +129,7 @@ fn check_valid(_: &Value, case: &Value) -> Result<(), String> {
 fn check_codec(bytes: &[u8], canonical: &[u8]) -> Result<(), String> {
     let raw = RawDocument::from_bytes(bytes).map_err(|e| e.to_string())?;
     let document = codec::to_document(raw).map_err(|e| e.to_string())?;
-    expect_eq("read as a tree", &encode(&document)?, canonical)?;
+    expect_eq("read as a tree", &*encode(&document)?, canonical)?;
     let raw = codec::to_raw(&document).map_err(|e| e.to_string())?;
     expect_eq("written from a tree", raw.as_bytes(), canonical)?;
     let mut out = Vec::new();
