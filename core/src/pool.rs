@@ -360,7 +360,10 @@ impl<C> Pool<C> {
             .populate_at
             .filter(|_| self.state == State::Ready)
             .map(|at| (at, PoolTimer::Populate));
-        idle.into_iter().chain(populate).min_by_key(|(at, _)| *at)
+        match (idle, populate) {
+            (Some(idle), Some(populate)) if populate.0 < idle.0 => Some(populate),
+            (idle, populate) => idle.or(populate),
+        }
     }
 
     /// Closes what has been idle for too long, and opens what is missing.

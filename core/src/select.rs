@@ -92,6 +92,14 @@ pub fn select_with(
     draw: impl FnMut(usize) -> usize,
 ) -> Selection {
     let topology = &*view.description;
+    if let Some((id, server)) = direct(topology, target) {
+        return Selection::Server {
+            id,
+            server: Arc::clone(server),
+            server_type: server.server_type,
+            topology_type: topology.topology_type,
+        };
+    }
     let candidates = match candidates(topology, target, deprioritized) {
         Ok(Some(candidates)) => candidates,
         Ok(None) => return Selection::None,
@@ -116,6 +124,27 @@ pub fn select_with(
         server_type: server.server_type,
         topology_type: topology.topology_type,
     }
+}
+
+/// The one server of a direct connection, which suits everybody who asks for no more than a server;
+/// also those to whom it is the second choice. `None` where more is to be considered.
+fn direct<'a>(
+    topology: &'a TopologyDescription,
+    target: &Target,
+) -> Option<(ServerId, &'a Arc<ServerDescription>)> {
+    let plain = match target {
+        Target::Write => true,
+        Target::Read(preference) => preference.max_staleness().is_none(),
+        Target::Server(_) => false,
+    };
+    let single = topology.topology_type == TopologyType::Single && topology.servers.len() == 1;
+    if !plain || !single || topology.compatibility_error.is_some() {
+        return None;
+    }
+    let (id, server) = topology.servers.first_key_value()?;
+    Role::Any
+        .allows(server.server_type)
+        .then_some((*id, server))
 }
 
 /// The servers that suit, before the latency window is applied.

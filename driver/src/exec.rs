@@ -5,6 +5,7 @@
 //! caller's own, and one made by the compiler would keep a copy of its arguments for every layer.
 
 mod run;
+mod select;
 
 use std::{
     fmt,

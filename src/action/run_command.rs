@@ -1,6 +1,6 @@
 //! `run_command` and `run_cursor_command` (specification: "runCommand").
 
-use bson::{Document, RawDocumentBuf};
+use bson::{Document, RawDocument, RawDocumentBuf};
 use mongo_client_core::{
     codec,
     cursor::CursorSpec,
@@ -166,18 +166,26 @@ impl RunCursorCommand<'_, ExplicitSession<'_>> {
 action!(impl ['a] RunCursorCommand<'a> => Cursor<Document>);
 action!(impl ['a] RunCursorCommand<'a, ExplicitSession<'a>> => SessionCursor<Document>);
 
+/// The name of a command is its first key.
+fn first_key(command: &RawDocument) -> Result<&str> {
+    let malformed = || Error::invalid_argument("command: not a valid BSON document");
+    let mut first = codec::walk::Elements::new(command.as_bytes()).map_err(|_| malformed())?;
+    match first.next() {
+        Some(Ok(element)) => std::str::from_utf8(element.key).map_err(|_| malformed()),
+        Some(Err(_)) => Err(malformed()),
+        None => Err(Error::invalid_argument(
+            "command: the document must not be empty",
+        )),
+    }
+}
+
 /// Builds the user's command.
 pub(super) fn build(
     scope: &Scope,
     command: RawDocumentBuf,
     criteria: Option<&SelectionCriteria>,
 ) -> Result<CommandSpec> {
-    let Some(first) = command.iter_elements().next() else {
-        return Err(Error::invalid_argument(
-            "command: the document must not be empty",
-        ));
-    };
-    let name = command_name(first?.key().as_str());
+    let name = command_name(first_key(&command)?);
     let mut spec = CommandSpec::new(name, scope.db.clone(), command);
     // The command of a user is not changed by what the database inherits.
     spec.target = Target::Read(read_preference(criteria));

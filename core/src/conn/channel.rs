@@ -191,6 +191,7 @@ impl Channel {
     }
 
     /// Takes buffers over that it needs for as long as bytes are moved.
+    #[inline]
     pub(super) fn lend(&mut self, scratch: &mut Scratch) {
         self.queue.lend(&mut scratch.out);
         match &mut self.secure {
@@ -205,6 +206,7 @@ impl Channel {
     }
 
     /// Gives the buffers up that hold no part of a message.
+    #[inline]
     pub(super) fn reclaim(&mut self, scratch: &mut Scratch) {
         self.queue.reclaim(&mut scratch.out);
         match &mut self.secure {

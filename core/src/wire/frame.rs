@@ -101,10 +101,15 @@ impl fmt::Debug for Frame {
 }
 
 /// Moves a buffer to a place that may have one, which then suffices.
+#[inline]
 pub(super) fn hand_over(from: &mut Vec<u8>, to: &mut Vec<u8>) {
-    let buffer = std::mem::take(from);
+    if from.capacity() == 0 {
+        return;
+    }
     if to.capacity() == 0 {
-        *to = buffer;
+        std::mem::swap(from, to);
+    } else {
+        *from = Vec::new();
     }
 }
 

@@ -1,55 +1,38 @@
-//! The steps of an operation, one poll at a time.
+//! The steps of an operation, one poll at a time; [`select`](super::select) has the first.
 
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use mongo_client_core::{
     conn::ConnError,
     error::{Error, ErrorKind, Result},
-    id::ServerId,
-    op::{CommandSpec, Failure, Operation, OperationContext, Progress, Selected, Stage, Want},
+    op::{CommandSpec, Failure, Operation, OperationContext, Progress, Stage, Want},
     route,
-    select::{Criteria, Selection, describe_failure, select_with},
     time::Instant,
-    topology::{AppError, ServerType, TopologyType},
+    topology::AppError,
     wire::Reply,
 };
 
-use super::{Executed, Held, SessionArg};
+use super::{
+    Executed, Held, SessionArg,
+    select::{OpCount, ServerWait},
+};
 use crate::{
     buffers,
     command_events::CommandMonitor,
     lease::{self, CheckoutFuture, Lease, Started},
-    server::Server,
     session::ImplicitSession,
     shared::Shared,
     trace,
-    view_cell::{Snapshot, ViewWaiter},
     wait::{Deadline, Tick},
 };
 
-/// Counts an operation on its server from selection to its end (selection: "operationCount").
-struct OpCount(Arc<Server>);
-
-impl OpCount {
-    fn new(server: Arc<Server>) -> Self {
-        server.operations.fetch_add(1, Ordering::Relaxed);
-        Self(server)
-    }
-}
-
-impl Drop for OpCount {
-    fn drop(&mut self) {
-        self.0.operations.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What is waited for.
-enum Step<'a> {
+pub(super) enum Step<'a> {
     /// Nothing has been looked at.
     Begin,
     /// Whatever the operation wants next.
@@ -66,29 +49,21 @@ enum Step<'a> {
     Over,
 }
 
-/// A wait for a server.
-struct ServerWait<'a> {
-    waiter: ViewWaiter<'a>,
-    deadline: Instant,
-    timer: Deadline<'a>,
-    /// The view for which a check was asked for.
-    asked: Option<Arc<Snapshot>>,
-}
-
 /// A request under way, and who is to be told of its end.
 struct Flight {
     monitor: Option<Box<CommandMonitor>>,
 }
 
+/// An operation and everything that it holds.
 pub(super) struct Run<'a> {
-    shared: &'a Arc<Shared>,
-    step: Step<'a>,
-    operation: Operation,
-    server: Option<OpCount>,
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) step: Step<'a>,
+    pub(super) operation: Operation,
+    pub(super) server: Option<OpCount>,
     lease: Option<Lease>,
     held: Held<'a>,
     flight: Option<Flight>,
-    waited: trace::Waited,
+    pub(super) waited: trace::Waited,
     span: trace::OperationSpan,
 }
 
@@ -222,124 +197,6 @@ impl<'a> Run<'a> {
         }
         self.step = Step::Pausing(Deadline::new(self.shared, until));
         Progress::Continue
-    }
-
-    /// Finds a server, waiting for the topology to change where there is none.
-    fn poll_select(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> Poll<Progress> {
-        let shared = self.shared;
-        loop {
-            if let Err(error) = shared.check_open() {
-                return Poll::Ready(self.not_selected(error, tick));
-            }
-            let Want::Server {
-                target,
-                deprioritized,
-            } = self.operation.want()
-            else {
-                return Poll::Ready(Progress::Continue);
-            };
-            let snapshot = shared.views.load();
-            let load = |id| snapshot.servers.get(&id).map_or(0, |s| s.load());
-            let draw = |below| shared.rng.with("select", |rng| rng.below(below));
-            match select_with(&snapshot.view, target, deprioritized, load, draw) {
-                Selection::Server {
-                    id,
-                    server: description,
-                    server_type,
-                    topology_type,
-                } => {
-                    let types = (server_type, topology_type);
-                    let min_rtt = description.min_round_trip_time;
-                    let server = snapshot.servers.get(&id);
-                    return Poll::Ready(self.selected(id, server, types, min_rtt, tick));
-                }
-                Selection::Incompatible(error) | Selection::Invalid(error) => {
-                    return Poll::Ready(self.not_selected(error, tick));
-                }
-                Selection::None => {}
-            }
-            let wait = match &mut self.step {
-                Step::Selecting(wait) => wait,
-                step => {
-                    let mut deadline = tick.now() + shared.settings.server_selection_timeout;
-                    if let Some(at) = self.operation.deadline() {
-                        deadline = deadline.min(at);
-                    }
-                    *step = Step::Selecting(ServerWait {
-                        waiter: shared.views.waiter(),
-                        deadline,
-                        timer: Deadline::new(shared, deadline),
-                        asked: None,
-                    });
-                    continue;
-                }
-            };
-            self.waited.waiting(shared, &self.operation, wait.deadline);
-            // Once per view: a future that is polled often asks no more often.
-            if wait
-                .asked
-                .as_ref()
-                .is_none_or(|view| !Arc::ptr_eq(view, &snapshot))
-            {
-                shared.request_check();
-                wait.asked = Some(Arc::clone(&snapshot));
-            }
-            if wait.timer.poll(cx).is_ready() {
-                tick.renew();
-                let mut criteria = Criteria::new(target.clone());
-                criteria.deprioritized.extend_from_slice(deprioritized);
-                let message = describe_failure(&snapshot.view, &criteria);
-                let error = Error::new(ErrorKind::ServerSelection { message }).with_timeout();
-                return Poll::Ready(self.not_selected(error, tick));
-            }
-            if !wait.waiter.park(&snapshot, cx) {
-                continue;
-            }
-            // Only then, so that a death is either seen here or wakes the waiter.
-            return match shared.ensure_alive() {
-                Ok(()) => Poll::Pending,
-                Err(error) => Poll::Ready(self.not_selected(error, tick)),
-            };
-        }
-    }
-
-    fn selected(
-        &mut self,
-        id: ServerId,
-        server: Option<&Arc<Server>>,
-        (server_type, topology_type): (ServerType, TopologyType),
-        min_rtt: std::time::Duration,
-        tick: &mut Tick<'_>,
-    ) -> Progress {
-        if let Step::Selecting(_) = self.step {
-            self.step = Step::Next;
-        }
-        let Some(server) = server else {
-            let error = Error::internal("a view without its server");
-            return self.not_selected(error, tick);
-        };
-        trace::selected(self.shared, &self.operation, Ok(server));
-        self.server = Some(OpCount::new(Arc::clone(server)));
-        self.operation.selected(Selected {
-            server: id,
-            address: Arc::clone(&server.address),
-            server_type,
-            topology_type,
-            min_rtt,
-        });
-        Progress::Continue
-    }
-
-    fn not_selected(&mut self, error: Error, tick: &mut Tick<'_>) -> Progress {
-        self.step = Step::Next;
-        trace::selected(self.shared, &self.operation, Err(&error));
-        let failure = Failure {
-            error,
-            stage: Stage::Selection,
-        };
-        self.shared.rng.with("retry", |rng| {
-            self.operation.failed(failure, None, tick.now(), rng)
-        })
     }
 
     fn failed(&mut self, error: Error, stage: Stage, tick: &mut Tick<'_>) -> Progress {

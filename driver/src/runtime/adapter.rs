@@ -20,7 +20,8 @@ static ZERO: OnceLock<std::time::Instant> = OnceLock::new();
 #[must_use]
 pub fn instant(reading: std::time::Instant) -> Instant {
     let since = reading.saturating_duration_since(*ZERO.get_or_init(|| reading));
-    Instant::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    let seconds = since.as_secs().saturating_mul(1_000_000_000);
+    Instant::from_nanos(seconds.saturating_add(since.subsec_nanos().into()))
 }
 
 /// The reading of the monotonic clock that stands for an instant; `None` if the platform cannot
