@@ -60,7 +60,10 @@ fn legacy_hello_carries_metadata_and_compressors() {
         };
         assert_eq!(*rtt, Duration::from_millis(30));
         assert_eq!(hello.max_wire_version, 21);
-        assert_eq!(peer.conn.hello(), Some(&**hello));
+        assert!(!hello.raw.is_empty());
+        let kept = hello.of_connection();
+        assert_eq!(peer.conn.hello(), Some(&kept));
+        assert!(kept.raw.is_empty());
         assert_eq!(peer.conn.health(), Health::Idle);
         assert_eq!(peer.conn.poll_timeout(), None);
     });
