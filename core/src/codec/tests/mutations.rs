@@ -49,7 +49,7 @@ struct Typed {
     #[serde(default)]
     list: Vec<Choice>,
     #[serde(default)]
-    inner: Option<Box<Typed>>,
+    inner: Option<Box<Self>>,
     #[serde(default)]
     raw: Option<RawDocumentBuf>,
     #[serde(default)]

@@ -295,10 +295,10 @@ fn any_value_is_read_as_any_type_in_the_same_way() {
 /// Reads in both ways: the same value, or an error in both.
 #[track_caller]
 fn same<'de, T: Deserialize<'de> + Debug>(bytes: &'de [u8]) {
-    if !agree::<T>(bytes) {
-        if let Ok(value) = bson::deserialize_from_slice::<T>(bytes) {
-            panic!("only the bson crate reads it: {value:?}");
-        }
+    if !agree::<T>(bytes)
+        && let Ok(value) = bson::deserialize_from_slice::<T>(bytes)
+    {
+        panic!("only the bson crate reads it: {value:?}");
     }
 }
 
