@@ -16,11 +16,12 @@ pub struct Element<'a> {
 pub struct Elements<'a>(&'a [u8]);
 
 impl<'a> Elements<'a> {
-    /// Takes the document that these bytes begin with; `None` when they are too short.
+    /// Takes the document that these bytes begin with; `None` when they are too short or its
+    /// terminator is missing.
     #[must_use]
     pub fn of(bytes: &'a [u8]) -> Option<Self> {
-        let len = prefix(bytes)?;
-        bytes.get(4..len.checked_sub(1)?).map(Self)
+        let (terminator, elements) = bytes.get(4..prefix(bytes)?)?.split_last()?;
+        (*terminator == 0).then_some(Self(elements))
     }
 }
 
@@ -67,7 +68,7 @@ mod tests {
         let names: Vec<_> = Elements::of(&bytes).unwrap().map(|e| e.name).collect();
         let all = "_id name email city age score active created tags";
         assert_eq!(names, all.split(' ').map(str::as_bytes).collect::<Vec<_>>());
-        for end in 0..bytes.len() - 1 {
+        for end in 0..bytes.len() {
             assert!(Elements::of(&bytes[..end]).is_none(), "{end}");
         }
     }
