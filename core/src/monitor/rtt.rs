@@ -69,13 +69,17 @@ enum State {
 }
 
 impl RttProbe {
-    /// Starts a probe; its first measurement begins at once.
+    /// Starts a probe. The monitor's handshake was the first measurement: the next is due after a
+    /// heartbeat, and until then the probe's connection does not compete with the application's
+    /// first ones.
     #[must_use]
-    pub fn new(config: MonitorConfig, _now: Instant) -> Self {
+    pub fn new(config: MonitorConfig, now: Instant) -> Self {
         Self {
             hello_ok: config.server_api.is_some(),
+            state: State::Resting {
+                until: now + config.heartbeat_frequency,
+            },
             config,
-            state: State::Opening,
             connected: false,
             actions: VecDeque::new(),
         }

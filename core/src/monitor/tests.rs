@@ -413,38 +413,41 @@ fn every_started_check_ends_exactly_once_whatever_happens() {
 #[test]
 fn probe_measures_every_heartbeat_on_its_own_connection() {
     let mut probe = RttProbe::new(config(true), at(0));
+    assert!(matches!(probe.want(), RttWant::Sleep { until } if until == at(0) + HEARTBEAT));
+    probe.handle_timeout(at(10_000));
     assert!(matches!(probe.want(), RttWant::Open));
-    probe.handle_established(&hello(reply()), RTT, at(3));
+    probe.handle_established(&hello(reply()), RTT, at(10_003));
     assert_eq!(probe.poll_action(), Some(RttAction::Sample(RTT)));
-    probe.handle_timeout(at(3) + HEARTBEAT);
+    probe.handle_timeout(at(10_003) + HEARTBEAT);
     let RttWant::Exchange { request, deadline } = probe.want() else {
         panic!("no exchange: {:?}", probe.want())
     };
     assert_eq!(request.name, "hello");
     assert!(!request.exhaust_allowed);
-    assert_eq!(deadline, Some(at(3) + HEARTBEAT + CONNECT));
-    probe.handle_reply(&raw(&reply()), at(10_008));
+    assert_eq!(deadline, Some(at(10_003) + HEARTBEAT + CONNECT));
+    probe.handle_reply(&raw(&reply()), at(20_008));
     assert_eq!(
         probe.poll_action(),
         Some(RttAction::Sample(Duration::from_millis(5)))
     );
     assert_eq!(probe.poll_action(), None);
-    assert!(matches!(probe.want(), RttWant::Sleep { until } if until == at(10_008) + HEARTBEAT));
+    assert!(matches!(probe.want(), RttWant::Sleep { until } if until == at(20_008) + HEARTBEAT));
 }
 
 #[test]
 fn failing_probe_gives_no_sample_and_opens_another_connection() {
     let mut probe = RttProbe::new(config(true), at(0));
-    probe.handle_established(&hello(reply()), RTT, at(0));
-    let _ = probe.poll_action();
     probe.handle_timeout(at(10_000));
-    probe.handle_reply(&raw(&doc! { "ok": 0 }), at(10_001));
+    probe.handle_established(&hello(reply()), RTT, at(10_000));
+    let _ = probe.poll_action();
+    probe.handle_timeout(at(20_000));
+    probe.handle_reply(&raw(&doc! { "ok": 0 }), at(20_001));
     assert_eq!(probe.poll_action(), None);
     assert!(matches!(probe.want(), RttWant::Close));
-    probe.closed(at(10_002));
-    assert!(matches!(probe.want(), RttWant::Sleep { until } if until == at(10_001) + HEARTBEAT));
-    probe.handle_timeout(at(20_001));
+    probe.closed(at(20_002));
+    assert!(matches!(probe.want(), RttWant::Sleep { until } if until == at(20_001) + HEARTBEAT));
+    probe.handle_timeout(at(30_001));
     assert!(matches!(probe.want(), RttWant::Open));
-    probe.stop(at(20_002));
+    probe.stop(at(30_002));
     assert!(matches!(probe.want(), RttWant::Stopped));
 }

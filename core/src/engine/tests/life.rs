@@ -61,8 +61,8 @@ fn a_streaming_server_tells_of_changes_and_is_probed() {
         topology.primary().map(|server| server.address.to_string())
     };
     assert_eq!(primary(&world).as_deref(), Some(SET[0]));
-    // Two monitors, two probes, one connection of the pool.
-    assert_eq!(world.engine.census().sockets, 5);
+    // Two monitors, one connection of the pool; the probes only begin after a heartbeat.
+    assert_eq!(world.engine.census().sockets, 3);
     let mut change = doc! {
         "ok": 1.0, "helloOk": true, "minWireVersion": 0, "maxWireVersion": 21, "setName": "rs",
         "hosts": members, "isWritablePrimary": false, "secondary": true, "me": SET[0],
@@ -78,6 +78,10 @@ fn a_streaming_server_tells_of_changes_and_is_probed() {
     world.settle();
     assert_eq!(primary(&world).as_deref(), Some(SET[0]));
     let hellos = |world: &World| world.seen("hello").len() + world.seen("isMaster").len();
+    let before = hellos(&world);
+    world.pass(11 * SECOND);
+    assert!(hellos(&world) > before, "the probes begin");
+    assert_eq!(world.engine.census().sockets, 5);
     let before = hellos(&world);
     world.pass(11 * SECOND);
     assert!(hellos(&world) > before, "the probes go on");
