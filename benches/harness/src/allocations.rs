@@ -12,7 +12,7 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 static FREED: AtomicU64 = AtomicU64::new(0);
 
-/// The system's allocator, which counts between [`start`] and [`stop`]. Growing a block counts as
+/// The system's allocator, which counts when it is told to. Growing a block counts as
 /// one allocation of its new size.
 #[derive(Debug)]
 pub struct Counting;
