@@ -271,7 +271,8 @@ fn a_lookup_ends_with_its_client() {
         } else {
             drop(client);
         }
-        world.pass(MS);
+        // A client that is dropped tells its sessions first: one exchange of a millisecond.
+        world.pass(2 * MS);
         assert_eq!(world.sim.tasks_alive(), 0);
         world.pass(100 * SECOND);
         assert_eq!(world.asked().len(), 2);
