@@ -1,8 +1,8 @@
 //! The verbs: builders that run when they are awaited.
 //!
-//! A verb has two halves. `build` is a pure function from the arguments to a `CommandSpec`; `run`
-//! executes the spec and turns the reply into the result. Nothing is sent before `.await`, and
-//! awaiting allocates one boxed future.
+//! A verb has two halves. `build` is a pure function from the arguments to a `CommandSpec`;
+//! `perform` executes the spec and turns the reply into the result. Nothing is sent before `.await`,
+//! and awaiting allocates one boxed future.
 //!
 //! # Errors
 //!
@@ -97,7 +97,7 @@ pub struct ImplicitSession;
 #[derive(Debug)]
 pub struct ExplicitSession<'a>(pub(crate) &'a mut ClientSession);
 
-/// Makes a builder a verb: `run` is what awaiting it does.
+/// Makes a builder a verb: `perform` is what awaiting it does.
 macro_rules! action {
     (impl [$($generics:tt)*] $target:ty => $output:ty) => {
         impl<$($generics)*> $crate::action::Action for $target {}
@@ -107,7 +107,7 @@ macro_rules! action {
             type IntoFuture = $crate::action::BoxFuture<'a, Self::Output>;
 
             fn into_future(self) -> Self::IntoFuture {
-                Box::pin(self.run())
+                Box::pin(self.perform())
             }
         }
     };

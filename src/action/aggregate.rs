@@ -96,7 +96,7 @@ impl<'a, T> Aggregate<'a, ImplicitSession, T> {
         }
     }
 
-    async fn run(self) -> Result<Cursor<T>> {
+    async fn perform(self) -> Result<Cursor<T>> {
         let (spec, settings) = self.build()?;
         let client = &self.place.client;
         let acknowledged = spec.is_acknowledged();
@@ -110,7 +110,7 @@ impl<'a, T> Aggregate<'a, ImplicitSession, T> {
 }
 
 impl<T> Aggregate<'_, ExplicitSession<'_>, T> {
-    async fn run(self) -> Result<SessionCursor<T>> {
+    async fn perform(self) -> Result<SessionCursor<T>> {
         let (spec, settings) = self.build()?;
         let client = &self.place.client;
         let session = self.session.0;

@@ -55,7 +55,7 @@ count_setters!(impl ['a] CountDocuments<'a>);
 session_setter!(impl ['a] CountDocuments<'a>);
 
 impl CountDocuments<'_> {
-    async fn run(self) -> Result<u64> {
+    async fn perform(self) -> Result<u64> {
         let spec = build(&self.place.scope, self.filter, self.options.as_deref())?;
         let executed = self
             .place
@@ -83,7 +83,7 @@ pub struct EstimatedDocumentCount<'a> {
 estimated_document_count_setters!(impl ['a] EstimatedDocumentCount<'a>);
 
 impl EstimatedDocumentCount<'_> {
-    async fn run(self) -> Result<u64> {
+    async fn perform(self) -> Result<u64> {
         let spec = build_estimated(&self.place.scope, self.options.as_deref())?;
         let executed = self
             .place

@@ -40,7 +40,7 @@ create_collection_setters!(impl ['a] CreateCollection<'a>);
 session_setter!(impl ['a] CreateCollection<'a>);
 
 impl CreateCollection<'_> {
-    async fn run(self) -> Result<()> {
+    async fn perform(self) -> Result<()> {
         let spec = build(&self.place.scope, &self.name, self.options.as_deref())?;
         self.place
             .client

@@ -60,7 +60,7 @@ delete_setters!(impl ['a] Delete<'a>);
 session_setter!(impl ['a] Delete<'a>);
 
 impl<'a> Delete<'a> {
-    fn run(self) -> impl Future<Output = Result<DeleteResult>> + Send + 'a {
+    fn perform(self) -> impl Future<Output = Result<DeleteResult>> + Send + 'a {
         let options = self.options.as_deref();
         let spec = build(&self.place.scope, &self.query, self.multi, options);
         running(self.place, spec, self.session, |executed| {

@@ -43,7 +43,7 @@ distinct_setters!(impl ['a] Distinct<'a>);
 session_setter!(impl ['a] Distinct<'a>);
 
 impl Distinct<'_> {
-    async fn run(self) -> Result<Vec<Bson>> {
+    async fn perform(self) -> Result<Vec<Bson>> {
         let options = self.options.as_deref();
         let spec = build(&self.place.scope, &self.field_name, &self.filter, options)?;
         let executed = self

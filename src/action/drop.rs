@@ -58,7 +58,7 @@ drop_collection_setters!(impl ['a] DropCollection<'a>);
 session_setter!(impl ['a] DropCollection<'a>);
 
 impl DropCollection<'_> {
-    async fn run(self) -> Result<()> {
+    async fn perform(self) -> Result<()> {
         let concern = self.options.as_ref().and_then(|o| o.write_concern.as_ref());
         let spec = build_collection(&self.place.scope, concern)?;
         match self
@@ -91,7 +91,7 @@ drop_database_setters!(impl ['a] DropDatabase<'a>);
 session_setter!(impl ['a] DropDatabase<'a>);
 
 impl DropDatabase<'_> {
-    async fn run(self) -> Result<()> {
+    async fn perform(self) -> Result<()> {
         let concern = self.options.as_ref().and_then(|o| o.write_concern.as_ref());
         let spec = build_database(&self.place.scope, concern)?;
         self.place

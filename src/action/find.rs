@@ -79,7 +79,7 @@ impl<'a, T> Find<'a, T> {
         }
     }
 
-    async fn run(self) -> Result<Cursor<T>> {
+    async fn perform(self) -> Result<Cursor<T>> {
         let (spec, settings) = build(&self.place.scope, &self.filter, self.options.as_deref())?;
         let mut session = None;
         let executed = self
@@ -92,7 +92,7 @@ impl<'a, T> Find<'a, T> {
 }
 
 impl<T> Find<'_, T, ExplicitSession<'_>> {
-    async fn run(self) -> Result<SessionCursor<T>> {
+    async fn perform(self) -> Result<SessionCursor<T>> {
         let (spec, settings) = build(&self.place.scope, &self.filter, self.options.as_deref())?;
         let session = self.session.0;
         let client = &self.place.client;
@@ -119,7 +119,7 @@ find_one_setters!(impl ['a, T] FindOne<'a, T>);
 session_setter!(impl ['a, T] FindOne<'a, T>);
 
 impl<'a, T: DeserializeOwned + 'a> FindOne<'a, T> {
-    fn run(self) -> impl Future<Output = Result<Option<T>>> + Send + 'a {
+    fn perform(self) -> impl Future<Output = Result<Option<T>>> + Send + 'a {
         let spec = build_one(&self.place.scope, &self.filter, self.options.as_deref());
         running(self.place, spec, self.session, |executed| {
             parse_first_document(executed.reply.document())?

@@ -103,7 +103,7 @@ macro_rules! find_and_modify {
         action!(impl ['a, T: DeserializeOwned + 'a] $name<'a, T> => Option<T>);
 
         impl<'a, T: DeserializeOwned + 'a> $name<'a, T> {
-            fn run(self) -> impl Future<Output = Result<Option<T>>> + Send + 'a {
+            fn perform(self) -> impl Future<Output = Result<Option<T>>> + Send + 'a {
                 let (scope, options) = (&self.place.scope, self.options.as_deref());
                 let spec = $build(scope, &self.filter, self.change, options);
                 running(self.place, spec, self.session, modified)

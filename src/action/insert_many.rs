@@ -71,7 +71,7 @@ insert_many_setters!(impl ['a] InsertMany<'a>);
 session_setter!(impl ['a] InsertMany<'a>);
 
 impl InsertMany<'_> {
-    async fn run(mut self) -> Result<InsertManyResult> {
+    async fn perform(mut self) -> Result<InsertManyResult> {
         let documents = self.documents?;
         let options = self.options.as_deref();
         let ordered = options.and_then(|o| o.ordered).unwrap_or(true);

@@ -53,7 +53,7 @@ insert_one_setters!(impl ['a] InsertOne<'a>);
 session_setter!(impl ['a] InsertOne<'a>);
 
 impl<'a> InsertOne<'a> {
-    fn run(self) -> impl Future<Output = Result<InsertOneResult>> + Send + 'a {
+    fn perform(self) -> impl Future<Output = Result<InsertOneResult>> + Send + 'a {
         let (spec, inserted_id) = match self.document {
             Ok((bytes, id)) => {
                 let spec = build(&self.place.scope, bytes.into(), self.options.as_deref());

@@ -81,19 +81,19 @@ list_collections! {
 }
 
 impl ListCollections<'_> {
-    async fn run(self) -> Result<Cursor<CollectionSpecification>> {
+    async fn perform(self) -> Result<Cursor<CollectionSpecification>> {
         open(self.place, false, self.options.as_deref()).await
     }
 }
 
 impl ListCollections<'_, ExplicitSession<'_>> {
-    async fn run(self) -> Result<SessionCursor<CollectionSpecification>> {
+    async fn perform(self) -> Result<SessionCursor<CollectionSpecification>> {
         open_in(self.place, false, self.options.as_deref(), self.session.0).await
     }
 }
 
 impl ListCollectionNames<'_> {
-    async fn run(self) -> Result<Vec<String>> {
+    async fn perform(self) -> Result<Vec<String>> {
         let mut cursor: Cursor<()> = open(self.place, true, self.options.as_deref()).await?;
         let mut names = Vec::new();
         while cursor.advance().await? {
@@ -104,7 +104,7 @@ impl ListCollectionNames<'_> {
 }
 
 impl ListCollectionNames<'_, ExplicitSession<'_>> {
-    async fn run(self) -> Result<Vec<String>> {
+    async fn perform(self) -> Result<Vec<String>> {
         let (options, session) = (self.options.as_deref(), self.session.0);
         let mut cursor: SessionCursor<()> = open_in(self.place, true, options, session).await?;
         let mut names = Vec::new();

@@ -55,7 +55,7 @@ macro_rules! list_databases {
         action!(impl ['a] $name<'a> => Vec<$output>);
 
         impl $name<'_> {
-            async fn run(self) -> Result<Vec<$output>> {
+            async fn perform(self) -> Result<Vec<$output>> {
                 let spec = build($names_only, self.options.as_deref())?;
                 let executed = self.client.execute(spec, session_arg(self.session)).await?;
                 let list = reply::field(executed.reply.document(), "databases")?;

@@ -93,7 +93,7 @@ run_command_setters!(impl ['a] RunCommand<'a>);
 session_setter!(impl ['a] RunCommand<'a>);
 
 impl<'a> RunCommand<'a> {
-    fn run(self) -> impl Future<Output = Result<Document>> + Send + 'a {
+    fn perform(self) -> impl Future<Output = Result<Document>> + Send + 'a {
         let options = self.options.as_ref();
         let criteria = options.and_then(|o| o.selection_criteria.as_ref());
         let spec = self
@@ -141,7 +141,7 @@ impl<'a> RunCursorCommand<'a> {
         }
     }
 
-    async fn run(self) -> Result<Cursor<Document>> {
+    async fn perform(self) -> Result<Cursor<Document>> {
         let (spec, settings) = build_cursor(&self.place.scope, self.command?, self.options)?;
         let mut session = None;
         let executed = self
@@ -154,7 +154,7 @@ impl<'a> RunCursorCommand<'a> {
 }
 
 impl RunCursorCommand<'_, ExplicitSession<'_>> {
-    async fn run(self) -> Result<SessionCursor<Document>> {
+    async fn perform(self) -> Result<SessionCursor<Document>> {
         let (spec, settings) = build_cursor(&self.place.scope, self.command?, self.options)?;
         let session = self.session.0;
         let client = &self.place.client;

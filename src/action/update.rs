@@ -87,7 +87,7 @@ impl<'a> Update<'a> {
         }
     }
 
-    fn run(self) -> impl Future<Output = Result<UpdateResult>> + Send + 'a {
+    fn perform(self) -> impl Future<Output = Result<UpdateResult>> + Send + 'a {
         let options = self.options.as_deref();
         let spec = build(
             &self.place.scope,
@@ -117,7 +117,7 @@ replace_setters!(impl ['a] ReplaceOne<'a>);
 session_setter!(impl ['a] ReplaceOne<'a>);
 
 impl<'a> ReplaceOne<'a> {
-    fn run(self) -> impl Future<Output = Result<UpdateResult>> + Send + 'a {
+    fn perform(self) -> impl Future<Output = Result<UpdateResult>> + Send + 'a {
         let options = self.options.as_deref();
         let spec = self.replacement.and_then(|replacement| {
             build_replace(&self.place.scope, &self.query, &replacement, options)
