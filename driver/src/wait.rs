@@ -96,6 +96,9 @@ impl<'a> Deadline<'a> {
 }
 
 /// Waits until an instant; for ever at [`Instant::MAX`].
+///
+/// Early when the runtime ends, but never without having given way to it: a runtime that ends waits
+/// for the poll under way before it drops the task, which may be a loop that sleeps.
 pub(crate) async fn sleep_until(runtime: &dyn Runtime, until: Instant) {
     if until == Instant::MAX {
         return std::future::pending().await;
@@ -103,6 +106,22 @@ pub(crate) async fn sleep_until(runtime: &dyn Runtime, until: Instant) {
     let mut timer = runtime.timer();
     timer.reset(until);
     poll_fn(|cx| timer.poll(cx)).await;
+    if runtime.now() < until {
+        give_way().await;
+    }
+}
+
+/// Returns to the executor once.
+async fn give_way() {
+    let mut given = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Runs a future until it is ready or an instant has passed (`None`: without a limit).
