@@ -359,15 +359,11 @@ impl Link {
         self.armed = None;
         // Time has passed since the poll began, or the timer would not be ready.
         let now = tick.renew();
-        if now >= deadline {
-            self.conn.handle_timeout(now);
-        } else if self.life.is_dead() {
+        if now < deadline && self.life.is_dead() {
             // The timer has died with its runtime, and the link's other deadlines with it.
             self.conn.handle_fault(IoFault::Interrupted, now);
         } else {
-            // The runtime has begun to end: it waits for this poll before it drops the task.
-            cx.waker().wake_by_ref();
-            return false;
+            self.conn.handle_timeout(now);
         }
         true
     }
