@@ -1,4 +1,4 @@
-//! The verbs: builders that run when they are awaited.
+//! The verbs: builders that run when they are awaited, or by `run` of the feature `sync`.
 //!
 //! A verb has two halves. `build` is a pure function from the arguments to a `CommandSpec`;
 //! `perform` executes the spec and turns the reply into the result. Nothing is sent before `.await`,
@@ -97,9 +97,24 @@ pub struct ImplicitSession;
 #[derive(Debug)]
 pub struct ExplicitSession<'a>(pub(crate) &'a mut ClientSession);
 
-/// Makes a builder a verb: `perform` is what awaiting it does.
+/// Makes a builder a verb: `perform` is what its two finishers, `.await` and `.run()`, do.
+///
+/// What is a cursor to `.await` is the cursor of the same name in `sync` to `.run()`.
 macro_rules! action {
+    (impl [$($generics:tt)*] $target:ty => Cursor<$item:ty>) => {
+        $crate::action::action!(
+            impl [$($generics)*] $target => Cursor<$item>, $crate::sync::Cursor<$item>
+        );
+    };
+    (impl [$($generics:tt)*] $target:ty => SessionCursor<$item:ty>) => {
+        $crate::action::action!(
+            impl [$($generics)*] $target => SessionCursor<$item>, $crate::sync::SessionCursor<$item>
+        );
+    };
     (impl [$($generics:tt)*] $target:ty => $output:ty) => {
+        $crate::action::action!(impl [$($generics)*] $target => $output, $output);
+    };
+    (impl [$($generics:tt)*] $target:ty => $output:ty, $blocking:ty) => {
         impl<$($generics)*> $crate::action::Action for $target {}
 
         impl<$($generics)*> std::future::IntoFuture for $target {
@@ -108,6 +123,19 @@ macro_rules! action {
 
             fn into_future(self) -> Self::IntoFuture {
                 Box::pin(self.perform())
+            }
+        }
+
+        #[cfg(feature = "sync")]
+        impl<$($generics)*> $target {
+            /// Runs the verb and blocks this thread until it is done; see
+            /// [`sync`](crate::sync).
+            ///
+            /// # Errors
+            ///
+            /// Those of the verb when it is awaited.
+            pub fn run(self) -> mongo_client_core::error::Result<$blocking> {
+                $crate::sync::wait(self.perform()).map(<$blocking>::from)
             }
         }
     };

@@ -37,6 +37,8 @@ mod namespace;
 pub mod options;
 pub mod results;
 mod session;
+#[cfg(feature = "sync")]
+pub mod sync;
 
 pub use mongo_client_core::{bson, error, event};
 

@@ -267,11 +267,22 @@ impl ClientOptions {
     }
 }
 
-/// The result of [`ClientOptions::parse`]; await it.
-#[must_use = "the options are had by awaiting it"]
+/// The result of [`ClientOptions::parse`]; await it, or call [`run`](Self::run).
+#[must_use = "the options are had by awaiting it, or by `run`"]
 #[derive(Debug)]
 pub struct ParseConnectionString {
     options: Result<ClientOptions>,
+}
+
+impl ParseConnectionString {
+    /// The options, for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientOptions::parse_uri`].
+    pub fn run(self) -> Result<ClientOptions> {
+        self.options
+    }
 }
 
 impl IntoFuture for ParseConnectionString {

@@ -213,7 +213,7 @@ impl<T> Cursor<T> {
 
     /// Goes to the next document of the batch at hand, if it has one.
     #[inline]
-    fn advance_buffered(&mut self) -> Result<bool> {
+    pub(crate) fn advance_buffered(&mut self) -> Result<bool> {
         match &mut self.remote {
             Some(remote) => remote.machine.advance(),
             None => Ok(false),

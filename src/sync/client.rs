@@ -1,0 +1,213 @@
+//! The blocking client handle and its builder.
+
+use std::sync::Arc;
+
+use mongo_client_core::{
+    concern::{ReadConcern, WriteConcern},
+    error::Result,
+    options::ClientOptions,
+    read_preference::SelectionCriteria,
+    topology::TopologyDescription,
+};
+use mongo_client_driver::{Handle, runtime::Runtime};
+
+use super::{Database, reactor, wait};
+use crate::{
+    action::{ListDatabaseNames, ListDatabases},
+    client::Shutdown,
+    options::DatabaseOptions,
+    session::StartSession,
+};
+
+/// A client of a MongoDB deployment for blocking code: a cheap handle to clone and share between
+/// threads. The blocking form of [`mongo_client::Client`](crate::Client).
+///
+/// The first clone starts monitors and pools in the background; the last one to be dropped ends
+/// them. Nothing fails for unreachable servers until an operation needs one.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: crate::Client,
+}
+
+/// The client as a blocking one. It stays on its runtime, which has to run on other threads than
+/// those that wait: not on the calling one of a single-threaded tokio runtime.
+impl From<crate::Client> for Client {
+    fn from(inner: crate::Client) -> Self {
+        Self { inner }
+    }
+}
+
+/// The same client for async code. It stays on the background thread of blocking clients.
+impl From<Client> for crate::Client {
+    fn from(client: Client) -> Self {
+        client.inner
+    }
+}
+
+impl Client {
+    /// Creates a client from a connection string.
+    ///
+    /// Blocks only to resolve a `mongodb+srv` host, so that its errors show here; servers are
+    /// contacted in the background.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::with_uri_str`](crate::Client::with_uri_str), and
+    /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) when the background thread cannot be started.
+    pub fn with_uri_str(uri: impl AsRef<str>) -> Result<Self> {
+        let client = Self::builder().uri(uri.as_ref())?.build()?;
+        if client.inner.options().srv_host.is_some() {
+            wait(client.inner.handle().ready())?;
+        }
+        Ok(client)
+    }
+
+    /// Creates a client from options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::with_options`](crate::Client::with_options), and
+    /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) when the background thread cannot be started.
+    pub fn with_options(options: ClientOptions) -> Result<Self> {
+        Self::builder().options(options).build()
+    }
+
+    /// Starts a builder.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            inner: crate::Client::builder(),
+            runtime: None,
+        }
+    }
+
+    /// The default read concern.
+    #[must_use]
+    pub fn read_concern(&self) -> Option<&ReadConcern> {
+        self.inner.read_concern()
+    }
+
+    /// The default write concern.
+    #[must_use]
+    pub fn write_concern(&self) -> Option<&WriteConcern> {
+        self.inner.write_concern()
+    }
+
+    /// The default selection criteria.
+    #[must_use]
+    pub fn selection_criteria(&self) -> Option<&SelectionCriteria> {
+        self.inner.selection_criteria()
+    }
+
+    /// What is known of the deployment at this moment. Does not block, except for the DNS records
+    /// of a `mongodb+srv` host.
+    ///
+    /// # Errors
+    ///
+    /// When the client cannot start without DNS records.
+    pub fn topology_description(&self) -> Result<Arc<TopologyDescription>> {
+        wait(self.inner.topology_description())
+    }
+
+    /// A database, with the client's concerns and selection criteria.
+    #[must_use]
+    pub fn database(&self, name: &str) -> Database {
+        Database::new(self.inner.database(name))
+    }
+
+    /// A database; what the options leave out comes from the client.
+    #[must_use]
+    pub fn database_with_options(&self, name: &str, options: DatabaseOptions) -> Database {
+        Database::new(self.inner.database_with_options(name, options))
+    }
+
+    /// The database that the connection string names.
+    #[must_use]
+    pub fn default_database(&self) -> Option<Database> {
+        self.inner.default_database().map(Database::new)
+    }
+
+    /// Lists the databases of the deployment.
+    pub fn list_databases(&self) -> ListDatabases<'_> {
+        self.inner.list_databases()
+    }
+
+    /// Lists the names of the databases of the deployment.
+    pub fn list_database_names(&self) -> ListDatabaseNames<'_> {
+        self.inner.list_database_names()
+    }
+
+    /// Starts a session; `.run()` gives a [`ClientSession`](super::ClientSession).
+    pub fn start_session(&self) -> StartSession<'_> {
+        self.inner.start_session()
+    }
+
+    /// Ends the client for all its clones. See [`Shutdown`].
+    #[must_use = "nothing happens until it is run"]
+    pub fn shutdown(self) -> Shutdown {
+        self.inner.shutdown()
+    }
+
+    /// The driver's handle, for tests.
+    #[doc(hidden)]
+    pub fn handle(&self) -> &Handle {
+        self.inner.handle()
+    }
+}
+
+/// Builds a [`Client`] from options or a connection string.
+#[derive(Debug)]
+pub struct ClientBuilder {
+    inner: crate::ClientBuilder,
+    runtime: Option<Arc<dyn Runtime>>,
+}
+
+impl ClientBuilder {
+    /// Takes options.
+    #[must_use]
+    pub fn options(mut self, options: ClientOptions) -> Self {
+        self.inner = self.inner.options(options);
+        self
+    }
+
+    /// Takes the options of a connection string.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) that names the
+    /// offending part.
+    pub fn uri(mut self, uri: &str) -> Result<Self> {
+        self.inner = self.inner.uri(uri)?;
+        Ok(self)
+    }
+
+    /// Runs the client on this runtime in place of the background thread of blocking clients. It
+    /// has to run on other threads than those that wait.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Creates the client. Files that TLS options name are read here.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClientBuilder::build`](crate::ClientBuilder::build), and
+    /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) when the background thread cannot be started.
+    pub fn build(self) -> Result<Client> {
+        let runtime = match self.runtime {
+            Some(runtime) => runtime,
+            None => reactor::runtime()?,
+        };
+        let inner = self.inner.runtime(runtime).build()?;
+        Ok(Client { inner })
+    }
+}
+
+impl Shutdown {
+    /// Ends the client, and blocks this thread until it is done.
+    pub fn run(self) {
+        wait(self.into_future());
+    }
+}

@@ -1,0 +1,204 @@
+//! The blocking collection handle.
+
+use std::{borrow::Borrow, fmt};
+
+use bson::Document;
+use mongo_client_core::{
+    concern::{ReadConcern, WriteConcern},
+    read_preference::SelectionCriteria,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Client;
+use crate::{
+    action::{
+        Aggregate, CountDocuments, Delete, Distinct, DropCollection, EstimatedDocumentCount, Find,
+        FindOne, FindOneAndDelete, FindOneAndReplace, FindOneAndUpdate, InsertMany, InsertOne,
+        ReplaceOne, Update,
+    },
+    namespace::Namespace,
+    options::UpdateModifications,
+};
+
+/// A collection of documents that are read and written as `T`, for blocking code: a cheap place to
+/// clone and share. The blocking form of [`mongo_client::Collection`](crate::Collection).
+///
+/// `T` is [`Serialize`] to insert and [`DeserializeOwned`] to read; use [`Document`] where documents
+/// have no fixed shape.
+pub struct Collection<T: Send + Sync> {
+    inner: crate::Collection<T>,
+}
+
+impl<T: Send + Sync> Clone for Collection<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone())
+    }
+}
+
+impl<T: Send + Sync> fmt::Debug for Collection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<T: Send + Sync> Collection<T> {
+    pub(super) fn new(inner: crate::Collection<T>) -> Self {
+        Self { inner }
+    }
+
+    /// The same collection with documents of another type.
+    #[must_use]
+    pub fn clone_with_type<U: Send + Sync>(&self) -> Collection<U> {
+        Collection::new(self.inner.clone_with_type())
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.inner.client().clone().into()
+    }
+
+    /// The name, without the database.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    /// The full name.
+    #[must_use]
+    pub fn namespace(&self) -> Namespace {
+        self.inner.namespace()
+    }
+
+    /// The read concern, the inherited one included.
+    #[must_use]
+    pub fn read_concern(&self) -> Option<&ReadConcern> {
+        self.inner.read_concern()
+    }
+
+    /// The write concern, the inherited one included.
+    #[must_use]
+    pub fn write_concern(&self) -> Option<&WriteConcern> {
+        self.inner.write_concern()
+    }
+
+    /// Which servers may answer reads, the inherited criteria included.
+    #[must_use]
+    pub fn selection_criteria(&self) -> Option<&SelectionCriteria> {
+        self.inner.selection_criteria()
+    }
+}
+
+/// The verbs; see [the module](crate::action) for their errors.
+impl<T: Send + Sync> Collection<T> {
+    /// Runs an aggregation pipeline; `.run()` gives a cursor of documents.
+    pub fn aggregate(&self, pipeline: impl IntoIterator<Item = Document>) -> Aggregate<'_> {
+        self.inner.aggregate(pipeline)
+    }
+
+    /// Counts the documents that match, exactly.
+    pub fn count_documents(&self, filter: Document) -> CountDocuments<'_> {
+        self.inner.count_documents(filter)
+    }
+
+    /// Estimates the number of all documents from the collection's metadata; fast.
+    pub fn estimated_document_count(&self) -> EstimatedDocumentCount<'_> {
+        self.inner.estimated_document_count()
+    }
+
+    /// Deletes the first document that matches. Retried once when the network fails.
+    pub fn delete_one(&self, query: Document) -> Delete<'_> {
+        self.inner.delete_one(query)
+    }
+
+    /// Deletes all documents that match. Not retried.
+    pub fn delete_many(&self, query: Document) -> Delete<'_> {
+        self.inner.delete_many(query)
+    }
+
+    /// Finds the distinct values of a field among the documents that match.
+    pub fn distinct(&self, field_name: impl AsRef<str>, filter: Document) -> Distinct<'_> {
+        self.inner.distinct(field_name, filter)
+    }
+
+    /// Removes the collection with its documents and indexes; fine when it does not exist.
+    pub fn drop(&self) -> DropCollection<'_> {
+        self.inner.drop()
+    }
+
+    /// Finds documents; `.run()` gives a [`Cursor`](super::Cursor), or a
+    /// [`SessionCursor`](super::SessionCursor) after [`session`](Find::session).
+    pub fn find(&self, filter: Document) -> Find<'_, T> {
+        self.inner.find(filter)
+    }
+
+    /// Finds the first document that matches.
+    pub fn find_one(&self, filter: Document) -> FindOne<'_, T> {
+        self.inner.find_one(filter)
+    }
+
+    /// Updates the first document that matches. Retried once when the network fails.
+    pub fn update_one(
+        &self,
+        query: Document,
+        update: impl Into<UpdateModifications>,
+    ) -> Update<'_> {
+        self.inner.update_one(query, update)
+    }
+
+    /// Updates all documents that match. Not retried: a repetition could change more.
+    pub fn update_many(
+        &self,
+        query: Document,
+        update: impl Into<UpdateModifications>,
+    ) -> Update<'_> {
+        self.inner.update_many(query, update)
+    }
+}
+
+impl<T: Send + Sync + DeserializeOwned> Collection<T> {
+    /// Deletes the first document that matches, and returns it. Retried once.
+    pub fn find_one_and_delete(&self, filter: Document) -> FindOneAndDelete<'_, T> {
+        self.inner.find_one_and_delete(filter)
+    }
+
+    /// Updates the first document that matches, and returns it as it was before, or after. Retried
+    /// once.
+    pub fn find_one_and_update(
+        &self,
+        filter: Document,
+        update: impl Into<UpdateModifications>,
+    ) -> FindOneAndUpdate<'_, T> {
+        self.inner.find_one_and_update(filter, update)
+    }
+}
+
+impl<T: Send + Sync + Serialize + DeserializeOwned> Collection<T> {
+    /// Replaces the first document that matches, and returns it as it was before, or after. Retried
+    /// once.
+    pub fn find_one_and_replace(
+        &self,
+        filter: Document,
+        replacement: impl Borrow<T>,
+    ) -> FindOneAndReplace<'_, T> {
+        self.inner.find_one_and_replace(filter, replacement)
+    }
+}
+
+impl<T: Send + Sync + Serialize> Collection<T> {
+    /// Inserts documents, in as many commands as their number and size need. See
+    /// [`Collection::insert_many`](crate::Collection::insert_many) for its errors.
+    pub fn insert_many(&self, docs: impl IntoIterator<Item = impl Borrow<T>>) -> InsertMany<'_> {
+        self.inner.insert_many(docs)
+    }
+
+    /// Inserts a document. Retried once when the network fails.
+    pub fn insert_one(&self, doc: impl Borrow<T>) -> InsertOne<'_> {
+        self.inner.insert_one(doc)
+    }
+
+    /// Replaces the first document that matches. Retried once when the network fails.
+    pub fn replace_one(&self, query: Document, replacement: impl Borrow<T>) -> ReplaceOne<'_> {
+        self.inner.replace_one(query, replacement)
+    }
+}
