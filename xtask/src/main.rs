@@ -29,10 +29,11 @@ usage: cargo xtask COMMAND
         [--server mock|mongod] [--no-spinners] [--no-build]
                                 measure this client beside the official driver and raw sockets
                                 (--report: write docs/PERFORMANCE.md)
-  bench --rows [--build] [ROW ...]
+  bench --rows [--report] [ROW ...]
                                 measure what load does not show, against the official driver:
                                 cold-start, first-ping, heap, idle, tasks, calls, step-down;
-                                --build compares clean builds instead (takes minutes)
+                                build: clean builds (takes minutes; only when named, or with
+                                --report, which writes docs/PERFORMANCE.md)
   tidy                          check dependencies, sizes and banned calls";
 
 fn main() -> ExitCode {

@@ -4,8 +4,9 @@
 //! takes its turn. The official driver is built in a workspace of its own; without it the others
 //! are measured alone, and the tables say so.
 
+pub(super) mod document;
 mod options;
-mod programs;
+pub(super) mod programs;
 mod report;
 mod samples;
 mod suite;

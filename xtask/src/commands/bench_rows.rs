@@ -7,13 +7,13 @@ mod build;
 mod step_down;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use xtask::cluster::{Cluster, Plan};
-use xtask::{Failure, Result, fixtures, process, setup};
+use xtask::{Failure, Result, process, setup};
 
-use super::spec::cargo;
+use super::bench::{document, programs::Programs};
 
 /// How often a row is measured per peer; the slow ones less often.
 const ROUNDS: usize = 10;
@@ -21,12 +21,6 @@ const ROUNDS_IDLE: usize = 3;
 const ROUNDS_CALLS: usize = 3;
 /// How long idle clients are watched.
 const IDLE_SECONDS: &str = "6";
-
-/// The programs of the peers.
-pub(crate) struct Peers {
-    ours: PathBuf,
-    official: Option<PathBuf>,
-}
 
 /// A figure and what it should be at the most.
 pub(crate) struct Row {
@@ -46,33 +40,78 @@ enum Target {
     None,
 }
 
+/// The names that the command takes.
+const NAMES: [&str; 8] = [
+    "first-ping",
+    "cold-start",
+    "heap",
+    "idle",
+    "tasks",
+    "calls",
+    "step-down",
+    BUILD,
+];
+/// Takes minutes, so that it is measured only when it is named, or for the report.
+const BUILD: &str = "build";
+
 pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
-    if args == ["--build"] {
-        print!("{}", table(&build::rows()?));
-        return Ok(ExitCode::SUCCESS);
+    let (report, names): (Vec<&str>, Vec<&str>) = args.iter().partition(|arg| **arg == "--report");
+    let report = !report.is_empty();
+    if let Some(unknown) = names.iter().find(|name| !NAMES.contains(name)) {
+        let known = NAMES.join(", ");
+        return Err(Failure::new(format!("no row {unknown}; there are {known}")));
     }
-    setup::run()?;
-    let peers = Peers::build()?;
-    let wanted = |name: &str| args.is_empty() || args.contains(&name);
-    let mut rows = Vec::new();
-    if ["first-ping", "cold-start", "heap", "idle", "tasks", "calls"]
-        .iter()
-        .any(|name| wanted(name))
-    {
-        let server = Cluster::start("bench-rows", Plan::standalone())?;
-        let uri = server.uri();
-        process::run(Command::new(&peers.ours).args(["prepare", &uri]))?;
-        standalone(&peers, &uri, wanted, &mut rows)?;
-    }
-    if wanted("step-down") {
-        rows.extend(step_down::rows(&peers)?);
-    }
+    let wanted = |name: &str| match names.is_empty() {
+        true => report || name != BUILD,
+        false => names.contains(&name),
+    };
+    let rows = rows(wanted)?;
     print!("{}", table(&rows));
+    if report {
+        let path = document::write_rows(&format!("{INTRODUCTION}\n{}", table(&rows)))?;
+        println!("written: {}", path.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
+const INTRODUCTION: &str = "\
+## Single rows
+
+What a stretch of load does not show, against `mongod` 6.0.5. The peers take turns, each measurement in a
+process of its own; medians of 10 rounds (3 of idle rows and of counts, one of builds).
+";
+
+fn rows(wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    if NAMES.iter().any(|name| *name != BUILD && wanted(name)) {
+        setup::run()?;
+        let peers = Programs::new(&["official"], true)?;
+        if let Some(why) = peers.without_official() {
+            println!("bench: without the official driver: {why}");
+        }
+        let on_standalone = |name: &&str| ![BUILD, "step-down"].contains(name);
+        if NAMES
+            .iter()
+            .filter(|name| on_standalone(name))
+            .any(|name| wanted(name))
+        {
+            let server = Cluster::start("bench-rows", Plan::standalone())?;
+            let uri = server.uri();
+            peers.prepare(&uri)?;
+            standalone(&peers, &uri, &wanted, &mut rows)?;
+        }
+        if wanted("step-down") {
+            rows.extend(step_down::rows(&peers)?);
+        }
+    }
+    if wanted(BUILD) {
+        rows.extend(build::rows()?);
+    }
+    Ok(rows)
+}
+
 fn standalone(
-    peers: &Peers,
+    peers: &Programs,
     uri: &str,
     wanted: impl Fn(&str) -> bool,
     rows: &mut Vec<Row>,
@@ -90,23 +129,23 @@ fn standalone(
         ),
     ] {
         if wanted(name) {
-            let both = peers.measure(&["row", name, uri], ROUNDS)?;
+            let both = measure(peers, &["row", name, uri], ROUNDS)?;
             rows.push(both.row(what, "us", "time", target)?);
             rows.push(both.row(&format!("{what}: CPU"), "us", "cpu", Target::None)?);
         }
     }
     if wanted("heap") {
-        let both = peers.measure(&["row", "heap", uri], ROUNDS_IDLE)?;
+        let both = measure(peers, &["row", "heap", uri], ROUNDS_IDLE)?;
         let target = Target::Figure(4_096.0);
         rows.push(both.row("heap per idle connection", "bytes", "bytes", target)?);
     }
     if wanted("idle") {
-        let both = peers.measure(&["row", "idle", uri, IDLE_SECONDS], ROUNDS_IDLE)?;
+        let both = measure(peers, &["row", "idle", uri, IDLE_SECONDS], ROUNDS_IDLE)?;
         let what = "idle CPU, 100 connections";
         rows.push(both.row(what, "us/s", "cpu", Target::Ratio(0.2))?);
     }
     if wanted("tasks") {
-        let both = peers.measure(&["row", "tasks", uri], 1)?;
+        let both = measure(peers, &["row", "tasks", uri], 1)?;
         let target = Target::Figure(4.0);
         rows.push(both.row("background tasks, one server", "tasks", "tasks", target)?);
     }
@@ -117,7 +156,7 @@ fn standalone(
 }
 
 /// System calls per operation, by the difference of two run lengths.
-fn system_calls(peers: &Peers, uri: &str, rows: &mut Vec<Row>) -> Result {
+fn system_calls(peers: &Programs, uri: &str, rows: &mut Vec<Row>) -> Result {
     if !can_count_calls() {
         println!("bench: system calls are not counted, `perf` is missing or may not");
         return Ok(());
@@ -136,8 +175,8 @@ fn system_calls(peers: &Peers, uri: &str, rows: &mut Vec<Row>) -> Result {
         rows.push(Row {
             name: format!("system calls per find_one, {callers} callers"),
             unit: "calls",
-            ours: count(&peers.ours)?,
-            official: peers.official.as_deref().map(count).transpose()?,
+            ours: count(&peers.peer)?,
+            official: peers.official.as_deref().ok().map(count).transpose()?,
             target: Target::Figure(3.2),
         });
     }
@@ -218,62 +257,21 @@ fn median(mut figures: Vec<f64>) -> f64 {
     }
 }
 
-impl Peers {
-    /// Builds both, the official driver's peer only where it can be had.
-    fn build() -> Result<Self> {
-        let root = fixtures::workspace();
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let mut command = cargo();
-        command.current_dir(&root).args(["build", "--release"]);
-        succeed(command.args([
-            "--package",
-            "mongo-client-bench-peers",
-            "--bin",
-            "bench-peer",
-        ]))?;
-        let manifest = root.join("benches/official/Cargo.toml");
-        let official = target.join("bench-official");
-        let mut command = cargo();
-        command.args(["build", "--release", "--locked", "--manifest-path"]);
-        command.arg(manifest).arg("--target-dir").arg(&official);
-        let built = succeed(&mut command);
-        if let Err(failure) = &built {
-            println!("bench: without the official driver: {failure}");
+/// Runs a row of both in turn.
+fn measure(peers: &Programs, args: &[&str], rounds: usize) -> Result<Both> {
+    let mut both = Both {
+        ours: Vec::new(),
+        official: Vec::new(),
+    };
+    for _ in 0..rounds {
+        both.ours
+            .push(process::run(Command::new(&peers.peer).args(args))?);
+        if let Ok(program) = &peers.official {
+            both.official
+                .push(process::run(Command::new(program).args(args))?);
         }
-        Ok(Self {
-            ours: target.join("release/bench-peer"),
-            official: built.ok().map(|()| official.join("release/bench-official")),
-        })
     }
-
-    /// Runs a row of both in turn.
-    fn measure(&self, args: &[&str], rounds: usize) -> Result<Both> {
-        let mut both = Both {
-            ours: Vec::new(),
-            official: Vec::new(),
-        };
-        for _ in 0..rounds {
-            both.ours
-                .push(process::run(Command::new(&self.ours).args(args))?);
-            if let Some(program) = &self.official {
-                both.official
-                    .push(process::run(Command::new(program).args(args))?);
-            }
-        }
-        Ok(both)
-    }
-}
-
-fn succeed(command: &mut Command) -> Result {
-    let status = command
-        .status()
-        .map_err(|error| process::missing(command, &error))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::new("a peer does not compile"))
-    }
+    Ok(both)
 }
 
 /// The rows as a table in Markdown.

@@ -28,16 +28,17 @@ pub(super) const PEERS: [&str; 7] = [
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The built programs.
-pub(super) struct Programs {
-    peer: PathBuf,
+pub(in crate::commands) struct Programs {
+    /// This client's and the raw peers' program.
+    pub(in crate::commands) peer: PathBuf,
     mock: PathBuf,
     /// Why there is none otherwise.
-    official: Result<PathBuf>,
+    pub(in crate::commands) official: Result<PathBuf>,
 }
 
 impl Programs {
     /// Finds the programs, and builds what the peers of these names need.
-    pub(super) fn new(peers: &[&str], build: bool) -> Result<Self> {
+    pub(in crate::commands) fn new(peers: &[&str], build: bool) -> Result<Self> {
         let target = std::env::var_os("CARGO_TARGET_DIR");
         let target = target.map_or_else(|| fixtures::workspace().join("target"), PathBuf::from);
         let apart = target.join("bench-official");
@@ -67,12 +68,12 @@ impl Programs {
     }
 
     /// Why the official driver takes no part.
-    pub(super) fn without_official(&self) -> Option<&Failure> {
+    pub(in crate::commands) fn without_official(&self) -> Option<&Failure> {
         self.official.as_ref().err()
     }
 
     /// Fills the database of the cases.
-    pub(super) fn prepare(&self, uri: &str) -> Result {
+    pub(in crate::commands) fn prepare(&self, uri: &str) -> Result {
         process::run(Command::new(&self.peer).args(["prepare", uri])).map(drop)
     }
 

@@ -1,17 +1,15 @@
 //! The tables, for the terminal and for docs/PERFORMANCE.md.
 
-use std::{fmt::Write as _, fs, path::PathBuf, process::Command, thread};
+use std::{fmt::Write as _, path::PathBuf, process::Command, thread};
 
-use xtask::{Context, Result, fixtures, process};
+use xtask::{Result, process};
 
 use super::{
+    document,
     programs::PEERS,
     samples::{Metric, Samples, Server},
     targets::{self, Target, plain},
 };
-
-/// What follows this line in the document is kept when the document is written anew.
-const BY_HAND: &str = "<!-- From here on written by hand: a new report keeps it. -->";
 
 /// What a run was.
 pub(super) struct Run<'a> {
@@ -46,18 +44,13 @@ pub(super) fn tables(run: &Run<'_>) -> String {
     out
 }
 
-/// Writes docs/PERFORMANCE.md, and returns its path.
+/// Writes the run into docs/PERFORMANCE.md, and returns its path.
 pub(super) fn write(run: &Run<'_>) -> Result<PathBuf> {
-    let path = fixtures::workspace().join("docs/PERFORMANCE.md");
-    let old = fs::read_to_string(&path).unwrap_or_default();
-    let by_hand = old.split_once(BY_HAND).map_or("\n", |(_, kept)| kept);
-    let text = format!(
-        "# Performance\n\n{}\n{}\n{REPRODUCE}\n{BY_HAND}{by_hand}",
+    document::write_load(&format!(
+        "# Performance\n\n{}\n{}\n{REPRODUCE}",
         introduction(run),
         tables(run)
-    );
-    fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    ))
 }
 
 const REPRODUCE: &str = "\
@@ -67,6 +60,7 @@ const REPRODUCE: &str = "\
     cargo xtask bench --report          the same, and this document
     cargo xtask bench --quick           three peers and fewer cells, under a minute
     cargo xtask bench --full            every case at every concurrency
+    cargo xtask bench --rows            single rows: start, idle, system calls, fail-over
     cargo xtask instructions            instructions per operation, under callgrind
 
 `--rounds N` and `--millis N` set how many turns each peer gets in each row and how long one is;

@@ -11,22 +11,22 @@ use xtask::cluster::{Cluster, Plan};
 use xtask::wire::{Wire, is_true};
 use xtask::{Context, Failure, Result, process};
 
-use super::{Peers, ROUNDS, Row, Target, median, value};
+use super::{Programs, ROUNDS, Row, Target, median, value};
 
 /// How long a round may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) fn rows(peers: &Peers) -> Result<Vec<Row>> {
+pub(super) fn rows(peers: &Programs) -> Result<Vec<Row>> {
     let cluster = Cluster::start("bench-step-down", Plan::replica_set(3))?;
     let uri = format!("{}&w=1", cluster.uri());
     let (mut ours, mut official) = (Rounds::default(), Rounds::default());
     for _ in 0..ROUNDS {
-        ours.round(&cluster, &peers.ours, &uri)?;
-        if let Some(program) = &peers.official {
+        ours.round(&cluster, &peers.peer, &uri)?;
+        if let Ok(program) = &peers.official {
             official.round(&cluster, program, &uri)?;
         }
     }
-    let both = peers.official.is_some();
+    let both = peers.official.is_ok();
     let row = |name: &str, unit, ours, official: f64, limit| Row {
         name: name.to_owned(),
         unit,
