@@ -13,17 +13,20 @@
 //! # }
 //! ```
 //!
+//! Without async code, the feature `sync` adds the same API for threads: `.run()` in place of
+//! `.await`.
+//!
 //! The runtime is the one that the first call runs in (feature `tokio`, on by default), or the one
 //! given to [`Client::builder`]. Every future may be dropped at any time; what that means for each
 //! is said under "Cancel safety".
 
-/// The examples of the README.
-#[cfg(doctest)]
+/// The examples of the README, one of which is of the blocking API.
+#[cfg(all(doctest, feature = "sync"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
 /// The examples of the page on runtimes.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "sync"))]
 #[doc = include_str!("../docs/RUNTIMES.md")]
 struct RuntimesExamples;
 

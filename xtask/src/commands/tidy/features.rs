@@ -49,6 +49,16 @@ pub(super) fn check(complaints: &mut Vec<String>) -> Result {
         complaints.extend(unfit(&chosen, &crates));
         compile(features, complaints);
     }
+    // The blocking API brings smol's crates, and no runtime's besides.
+    for (features, chosen) in [
+        ("sync", &["smol"][..]),
+        ("tls,sync", &["smol"]),
+        ("tls,tokio,sync", &["tokio", "smol"]),
+    ] {
+        let crates = names(&["--no-default-features", "--features", features])?;
+        complaints.extend(unfit(chosen, &crates));
+        compile(features, complaints);
+    }
     let crates = names(&[])?;
     complaints.extend(unfit(&["tokio"], &crates));
     core_without_a_system(complaints)
