@@ -118,7 +118,7 @@ impl Client {
     }
 
     /// Ends the client for all its clones. See [`Shutdown`].
-    #[must_use = "nothing happens until it is awaited"]
+    #[must_use = "nothing happens until it is awaited or run"]
     pub fn shutdown(self) -> Shutdown {
         Shutdown { client: self }
     }
@@ -224,7 +224,7 @@ impl ClientBuilder {
 /// # Cancel safety
 ///
 /// When dropped before its end, the client ends with its last clone.
-#[must_use = "nothing happens until it is awaited"]
+#[must_use = "nothing happens until it is awaited or run"]
 #[derive(Debug)]
 pub struct Shutdown {
     client: Client,

@@ -85,7 +85,7 @@ impl Client {
 }
 
 /// Starts a session; see [`Client::start_session`].
-#[must_use = "nothing happens until it is awaited"]
+#[must_use = "nothing happens until it is awaited or run"]
 #[derive(Debug)]
 pub struct StartSession<'a> {
     client: &'a Client,

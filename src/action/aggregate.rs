@@ -40,7 +40,7 @@ impl Database {
 }
 
 /// Runs an aggregation pipeline; made by [`Collection::aggregate`] and [`Database::aggregate`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct Aggregate<'a, S = ImplicitSession, T = Document> {
     place: &'a Place,

@@ -42,7 +42,7 @@ impl<T: Send + Sync> Collection<T> {
 }
 
 /// Counts documents; made by [`Collection::count_documents`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct CountDocuments<'a> {
     place: &'a Place,
@@ -73,7 +73,7 @@ impl CountDocuments<'_> {
 action!(impl ['a] CountDocuments<'a> => u64);
 
 /// Estimates the number of documents; made by [`Collection::estimated_document_count`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct EstimatedDocumentCount<'a> {
     place: &'a Place,

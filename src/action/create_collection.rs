@@ -27,7 +27,7 @@ impl Database {
 }
 
 /// Creates a collection; made by [`Database::create_collection`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct CreateCollection<'a> {
     place: &'a Place,

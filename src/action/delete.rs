@@ -46,7 +46,7 @@ impl<T: Send + Sync> Collection<T> {
 }
 
 /// Deletes documents; made by [`Collection::delete_one`] and [`Collection::delete_many`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct Delete<'a> {
     place: &'a Place,

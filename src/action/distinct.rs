@@ -29,7 +29,7 @@ impl<T: Send + Sync> Collection<T> {
 }
 
 /// Finds distinct values; made by [`Collection::distinct`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct Distinct<'a> {
     place: &'a Place,

@@ -46,7 +46,7 @@ impl Database {
 }
 
 /// Removes a collection; made by [`Collection::drop`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct DropCollection<'a> {
     place: &'a Place,
@@ -79,7 +79,7 @@ impl DropCollection<'_> {
 action!(impl ['a] DropCollection<'a> => ());
 
 /// Removes a database; made by [`Database::drop`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct DropDatabase<'a> {
     place: &'a Place,

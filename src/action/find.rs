@@ -52,7 +52,7 @@ impl<T: Send + Sync> Collection<T> {
 }
 
 /// Finds documents; made by [`Collection::find`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct Find<'a, T, S = ImplicitSession> {
     place: &'a Place,
@@ -105,7 +105,7 @@ action!(impl ['a, T: 'a] Find<'a, T, ImplicitSession> => Cursor<T>);
 action!(impl ['a, T: 'a] Find<'a, T, ExplicitSession<'a>> => SessionCursor<T>);
 
 /// Finds one document; made by [`Collection::find_one`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct FindOne<'a, T> {
     place: &'a Place,

@@ -87,7 +87,7 @@ impl<T: Send + Sync + Serialize + DeserializeOwned> Collection<T> {
 macro_rules! find_and_modify {
     ($(#[$doc:meta])* $name:ident, $change:ty, $options:ident, $setters:ident, $build:ident) => {
         $(#[$doc])*
-        #[must_use = "verbs do nothing unless awaited"]
+        #[must_use = "verbs do nothing unless awaited or run"]
         #[derive(Debug)]
         pub struct $name<'a, T> {
             place: &'a Place,

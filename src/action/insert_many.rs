@@ -58,7 +58,7 @@ impl<T: Send + Sync + Serialize> Collection<T> {
 }
 
 /// Inserts documents; made by [`Collection::insert_many`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct InsertMany<'a> {
     place: &'a Place,

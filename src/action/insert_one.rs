@@ -40,7 +40,7 @@ impl<T: Send + Sync + Serialize> Collection<T> {
 }
 
 /// Inserts a document; made by [`Collection::insert_one`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct InsertOne<'a> {
     place: &'a Place,

@@ -45,7 +45,7 @@ impl Database {
 macro_rules! list_collections {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[must_use = "verbs do nothing unless awaited"]
+        #[must_use = "verbs do nothing unless awaited or run"]
         #[derive(Debug)]
         pub struct $name<'a, S = ImplicitSession> {
             place: &'a Place,

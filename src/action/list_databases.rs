@@ -42,7 +42,7 @@ impl Client {
 macro_rules! list_databases {
     ($(#[$doc:meta])* $name:ident, $names_only:literal, $output:ty, $decode:expr) => {
         $(#[$doc])*
-        #[must_use = "verbs do nothing unless awaited"]
+        #[must_use = "verbs do nothing unless awaited or run"]
         #[derive(Debug)]
         pub struct $name<'a> {
             client: &'a Client,

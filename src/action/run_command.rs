@@ -72,7 +72,7 @@ impl Database {
 }
 
 /// Runs a command; made by [`Database::run_command`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 pub struct RunCommand<'a> {
     place: &'a Place,
     command: Result<RawDocumentBuf>,
@@ -108,7 +108,7 @@ impl<'a> RunCommand<'a> {
 action!(impl ['a] RunCommand<'a> => Document);
 
 /// Runs a command with a cursor; made by [`Database::run_cursor_command`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 pub struct RunCursorCommand<'a, S = ImplicitSession> {
     place: &'a Place,
     command: Result<RawDocumentBuf>,

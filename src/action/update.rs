@@ -61,7 +61,7 @@ impl<T: Send + Sync + Serialize> Collection<T> {
 }
 
 /// Updates documents; made by [`Collection::update_one`] and [`Collection::update_many`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct Update<'a> {
     place: &'a Place,
@@ -103,7 +103,7 @@ impl<'a> Update<'a> {
 action!(impl ['a] Update<'a> => UpdateResult);
 
 /// Replaces a document; made by [`Collection::replace_one`].
-#[must_use = "verbs do nothing unless awaited"]
+#[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct ReplaceOne<'a> {
     place: &'a Place,

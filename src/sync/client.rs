@@ -143,7 +143,7 @@ impl Client {
     }
 
     /// Ends the client for all its clones. See [`Shutdown`].
-    #[must_use = "nothing happens until it is run"]
+    #[must_use = "nothing happens until it is awaited or run"]
     pub fn shutdown(self) -> Shutdown {
         self.inner.shutdown()
     }

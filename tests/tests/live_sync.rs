@@ -2,6 +2,7 @@
 //! of async runtimes.
 
 use std::{
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -11,6 +12,7 @@ use mongo_client::{
     ServerType,
     action::Action,
     error::{ErrorKind, Result, WriteFailure},
+    event::{EventHandler, command::CommandEvent},
     options::{ClientOptions, CursorType, ReturnDocument},
     sync::{Client, Collection, Database},
 };
@@ -340,6 +342,55 @@ fn errors_are_those_of_the_async_api() {
     client.clone().shutdown().run();
     let over = client.list_database_names().run().unwrap_err();
     assert!(matches!(&*over.kind, ErrorKind::Shutdown), "{over}");
+}
+
+#[test]
+fn it_authenticates_and_encrypts() {
+    for deployment in ["AUTH", "TLS", "X509", "COMPRESSED"] {
+        let Some((client, db)) = start(deployment) else {
+            return;
+        };
+        let numbers = numbered(&db, 3);
+        assert_eq!(numbers.count_documents(doc! {}).run().unwrap(), 3);
+        db.drop().run().unwrap();
+        client.shutdown().run();
+    }
+}
+
+/// The threads of this process with the name of the background thread, as the system cuts it.
+fn background_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| {
+        // A thread may end meanwhile.
+        std::fs::read_to_string(task.unwrap().path().join("comm")).ok()
+    });
+    names
+        .filter(|name| "mongo-client-sync".starts_with(name.trim_end()))
+        .count()
+}
+
+#[test]
+fn operations_run_on_the_calling_thread_and_all_clients_share_one_in_the_background() {
+    let Some(uri) = deploy::uri("STANDALONE") else {
+        return;
+    };
+    let clients = [(), (), ()].map(|()| {
+        let ran_on = Arc::new(Mutex::new(Vec::new()));
+        let on = Arc::clone(&ran_on);
+        let mut options = live::options(&uri);
+        options.command_event_handler = Some(EventHandler::callback(move |event| {
+            if matches!(event, CommandEvent::Started(_)) {
+                on.lock().unwrap().push(thread::current().id());
+            }
+        }));
+        (Client::with_options(options).unwrap(), ran_on)
+    });
+    for (client, ran_on) in &clients {
+        let names = [(), ()].map(|()| client.list_database_names().run().unwrap());
+        assert!(!names[0].is_empty());
+        assert_eq!(*ran_on.lock().unwrap(), [thread::current().id(); 2]);
+    }
+    assert_eq!(background_threads(), 1);
 }
 
 /// Creates a client, and uses it with several batches: what must neither panic nor wait for the
