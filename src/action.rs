@@ -51,7 +51,7 @@ use mongo_client_driver::Execution;
 
 pub use mongo_client_core::uri::ParseConnectionString;
 
-pub(crate) use self::scope::{Place, Scope};
+pub(crate) use self::scope::{Concerns, Place, Scope};
 pub use self::{
     aggregate::Aggregate,
     count::{CountDocuments, EstimatedDocumentCount},
@@ -158,7 +158,7 @@ fn running<'a, T, F>(
     read: F,
 ) -> Running<'a, F>
 where
-    F: FnOnce(Executed) -> Result<T> + Unpin,
+    F: FnOnce(&Executed) -> Result<T> + Unpin,
 {
     let execution = match spec {
         Ok(spec) => place.client.execute(spec, session_arg(session)),
@@ -172,14 +172,18 @@ where
 
 impl<T, F> Future for Running<'_, F>
 where
-    F: FnOnce(Executed) -> Result<T> + Unpin,
+    F: FnOnce(&Executed) -> Result<T> + Unpin,
 {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let executed = ready!(Pin::new(&mut self.execution).poll(cx));
         Poll::Ready(match self.read.take() {
-            Some(read) => executed.and_then(read),
+            Some(read) => executed.and_then(|executed| {
+                let result = read(&executed);
+                executed.recycle();
+                result
+            }),
             None => Err(Error::internal(
                 "the future of a verb was polled after its end",
             )),

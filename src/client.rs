@@ -17,7 +17,7 @@ use mongo_client_core::{
 };
 use mongo_client_driver::{Ambient, Execution, Handle, RuntimeSource, runtime::Runtime};
 
-use crate::{default_runtime, session::ClientSession};
+use crate::{action::Concerns, default_runtime, session::ClientSession};
 
 pub(crate) use mongo_client_driver::{Executed, ImplicitSession};
 
@@ -28,6 +28,8 @@ pub(crate) use mongo_client_driver::{Executed, ImplicitSession};
 #[derive(Clone, Debug)]
 pub struct Client {
     handle: Handle,
+    /// What databases inherit.
+    concerns: Option<Arc<Concerns>>,
 }
 
 /// Which session an execution uses.
@@ -88,6 +90,12 @@ impl Client {
     /// The options that the client was built with.
     pub(crate) fn options(&self) -> &ClientOptions {
         self.handle.options()
+    }
+
+    /// What databases inherit, unless that is nothing.
+    #[inline]
+    pub(crate) fn concerns(&self) -> Option<&Arc<Concerns>> {
+        self.concerns.as_ref()
     }
 
     /// The default read concern.
@@ -201,6 +209,12 @@ impl ClientBuilder {
     /// [`ErrorKind::InvalidTlsConfig`](crate::error::ErrorKind::InvalidTlsConfig) that name the
     /// option.
     pub fn build(self) -> Result<Client> {
+        let concerns = Concerns {
+            read_concern: self.options.read_concern.clone(),
+            write_concern: self.options.write_concern.clone(),
+            criteria: self.options.selection_criteria.clone(),
+        };
+        let concerns = concerns.share();
         let handle = match self.runtime {
             None => Handle::new(
                 self.options,
@@ -213,7 +227,7 @@ impl ClientBuilder {
                 Handle::new(self.options, source, ambient)?
             }
         };
-        Ok(Client { handle })
+        Ok(Client { handle, concerns })
     }
 }
 

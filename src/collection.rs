@@ -81,18 +81,18 @@ impl<T: Send + Sync> Collection<T> {
     /// The read concern, the inherited one included.
     #[must_use]
     pub fn read_concern(&self) -> Option<&ReadConcern> {
-        self.inner.scope.read_concern.as_ref()
+        self.inner.scope.read_concern()
     }
 
     /// The write concern, the inherited one included.
     #[must_use]
     pub fn write_concern(&self) -> Option<&WriteConcern> {
-        self.inner.scope.write_concern.as_ref()
+        self.inner.scope.write_concern()
     }
 
     /// Which servers may answer reads, the inherited criteria included.
     #[must_use]
     pub fn selection_criteria(&self) -> Option<&SelectionCriteria> {
-        self.inner.scope.criteria.as_ref()
+        self.inner.scope.criteria()
     }
 }

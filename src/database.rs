@@ -8,7 +8,7 @@ use mongo_client_core::{
 };
 
 use crate::{
-    action::{Place, Scope},
+    action::{Concerns, Place, Scope},
     client::Client,
     collection::Collection,
     options::{CollectionOptions, DatabaseOptions},
@@ -17,37 +17,37 @@ use crate::{
 /// A database: a cheap place to clone and share. Making one sends nothing.
 #[derive(Clone, Debug)]
 pub struct Database {
-    inner: Arc<Place>,
+    inner: Place,
 }
 
 impl Client {
     /// A database, with the client's concerns and selection criteria.
     #[must_use]
     pub fn database(&self, name: &str) -> Database {
-        self.database_with_options(name, DatabaseOptions::default())
+        self.place(name, self.concerns().cloned())
     }
 
     /// A database; what the options leave out comes from the client.
     #[must_use]
     pub fn database_with_options(&self, name: &str, options: DatabaseOptions) -> Database {
+        let own = Concerns {
+            read_concern: options.read_concern,
+            write_concern: options.write_concern,
+            criteria: options.selection_criteria,
+        };
+        self.place(name, own.over(self.concerns()))
+    }
+
+    #[inline]
+    fn place(&self, name: &str, concerns: Option<Arc<Concerns>>) -> Database {
         let scope = Scope {
             db: name.into(),
-            name: "".into(),
-            read_concern: options
-                .read_concern
-                .or_else(|| self.read_concern().cloned()),
-            write_concern: options
-                .write_concern
-                .or_else(|| self.write_concern().cloned()),
-            criteria: options
-                .selection_criteria
-                .or_else(|| self.selection_criteria().cloned()),
+            name: Box::default(),
+            concerns,
         };
+        let client = self.clone();
         Database {
-            inner: Arc::new(Place {
-                client: self.clone(),
-                scope,
-            }),
+            inner: Place { client, scope },
         }
     }
 
@@ -81,19 +81,19 @@ impl Database {
     /// The read concern, the client's included.
     #[must_use]
     pub fn read_concern(&self) -> Option<&ReadConcern> {
-        self.inner.scope.read_concern.as_ref()
+        self.inner.scope.read_concern()
     }
 
     /// The write concern, the client's included.
     #[must_use]
     pub fn write_concern(&self) -> Option<&WriteConcern> {
-        self.inner.scope.write_concern.as_ref()
+        self.inner.scope.write_concern()
     }
 
     /// Which servers may answer reads, the client's criteria included.
     #[must_use]
     pub fn selection_criteria(&self) -> Option<&SelectionCriteria> {
-        self.inner.scope.criteria.as_ref()
+        self.inner.scope.criteria()
     }
 
     /// A collection of documents that are read and written as `T`. Sends nothing.
@@ -109,18 +109,16 @@ impl Database {
         name: &str,
         options: CollectionOptions,
     ) -> Collection<T> {
+        let own = Concerns {
+            read_concern: options.read_concern,
+            write_concern: options.write_concern,
+            criteria: options.selection_criteria,
+        };
         let inherited = &self.inner.scope;
-        let criteria = options.selection_criteria;
         let scope = Scope {
-            db: Arc::clone(&inherited.db),
+            db: inherited.db.clone(),
             name: name.into(),
-            read_concern: options
-                .read_concern
-                .or_else(|| inherited.read_concern.clone()),
-            write_concern: options
-                .write_concern
-                .or_else(|| inherited.write_concern.clone()),
-            criteria: criteria.or_else(|| inherited.criteria.clone()),
+            concerns: own.over(inherited.concerns.as_ref()),
         };
         Collection::new(Place {
             client: self.inner.client.clone(),

@@ -3,12 +3,14 @@
 //! [`Operation`] is the step machine of one call; [`retry`] decides about failures; [`reply`] reads
 //! replies; [`bulk`] and [`object_id`] prepare the documents of inserts.
 
+mod body;
 pub mod bulk;
 pub mod concern;
 mod facts;
 mod machine;
+mod name;
 pub mod object_id;
-mod pieces;
+pub(crate) mod pieces;
 pub(crate) mod raw;
 pub mod reply;
 mod request;
@@ -22,9 +24,11 @@ pub(crate) mod walk;
 mod tests;
 
 pub use self::{
+    body::Body,
     bulk::{BatchLimits, split_batches},
     facts::ConnFacts,
     machine::Operation,
+    name::Name,
     object_id::ObjectIdGenerator,
     pieces::Pieces,
     results::{

@@ -4,7 +4,6 @@ use std::fmt::Debug;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bson::{Binary, Document, doc, rawdoc, spec::BinarySubtype};
-use bytes::Bytes;
 
 use crate::{
     auth::{AuthCache, AuthStep, Authenticator},
@@ -123,7 +122,7 @@ fn requests_replies_and_commands_hide_their_content() {
         response_to: 0,
         op_code: 2013,
     };
-    let bytes = Bytes::from(body.into_bytes());
+    let bytes = body.into_bytes().into();
     hides("frame", &Frame { header, bytes });
 }
 

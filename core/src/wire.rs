@@ -6,7 +6,7 @@
 //! Invariants:
 //! 1. A length is checked before anything is allocated for it.
 //! 2. No input panics; every refusal is a [`FrameError`] that names the field.
-//! 3. A reply's document shares the allocation that the frame was read (or inflated) into.
+//! 3. A reply's document lies in the buffer that the frame was read (or inflated) into.
 //!
 //! Specification: "OP_MSG", "OP_COMPRESSED".
 
@@ -26,7 +26,7 @@ pub use self::{
     compress::is_compiled_in,
     error::FrameError,
     frame::{Frame, Framer, HEADER_LEN, Header, MESSAGE_LEN_DEFAULT, MESSAGE_LEN_MAX},
-    message::{Reply, Request},
+    message::{Chunk, Reply, Request},
     msg::{Incoming, command_document, decode, encode},
     queue::WriteQueue,
 };

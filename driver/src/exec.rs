@@ -27,8 +27,9 @@ use mongo_client_core::{
 
 use self::run::Run;
 use crate::{
+    buffers,
     runtime::BoxFuture,
-    session::{ImplicitSession, Session},
+    session::{self, ImplicitSession, Session},
     shared::Shared,
 };
 
@@ -53,10 +54,18 @@ pub struct Executed {
     pub address: Arc<ServerAddress>,
 }
 
+impl Executed {
+    /// Ends with the reply read: its buffer serves another one.
+    #[inline]
+    pub fn recycle(self) {
+        buffers::keep_reply(self.reply);
+    }
+}
+
 /// The session of a running operation, wherever it lives.
 enum Held<'a> {
     None,
-    Own(ImplicitSession),
+    Own(SessionState),
     Explicit(&'a mut Session),
     Kept(&'a mut Option<ImplicitSession>),
 }
@@ -65,18 +74,18 @@ impl Held<'_> {
     fn state(&mut self) -> Option<&mut SessionState> {
         match self {
             Self::None => None,
-            Self::Own(session) => Some(session.state()),
+            Self::Own(state) => Some(state),
             Self::Explicit(session) => Some(session.state()),
             Self::Kept(session) => session.as_mut().map(ImplicitSession::state),
         }
     }
 
     /// Gives a session of its own back.
-    fn end(&mut self, now: Instant) {
-        if let Self::Own(session) = self {
-            session.set_ended(now);
-            *self = Self::None;
+    fn end(&mut self, shared: &Shared, now: impl FnOnce() -> Instant) {
+        if let Self::Own(state) = self {
+            session::release(shared, state, now);
         }
+        *self = Self::None;
     }
 }
 

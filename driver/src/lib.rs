@@ -4,7 +4,7 @@
 //! these come through the trait [`runtime::Runtime`]. Applications use the facade crate
 //! `mongo-client`; this crate is for runtime adapters and simulations.
 
-mod buffers;
+pub mod buffers;
 mod cluster_time;
 mod command_events;
 mod dial;

@@ -166,7 +166,10 @@ impl Link {
         let mut scratch = buffers::scratch();
         self.conn.lend(&mut scratch);
         let begun = self.conn.begin(request, deadline, now);
-        self.conn.reclaim(&mut scratch);
+        // Otherwise it is polled next, or abandoned: then it gives up what it has.
+        if begun.is_err() {
+            self.conn.reclaim(&mut scratch);
+        }
         buffers::keep_scratch(scratch);
         begun.map_err(|error| match error {
             // The connection failed, not the command.
@@ -182,7 +185,11 @@ impl Link {
 
     /// Gives up on a running exchange.
     pub(crate) fn abandon(&mut self, exchange: ExchangeId) -> Abandoned {
-        self.conn.abandon(exchange, self.life.runtime().now())
+        let abandoned = self.conn.abandon(exchange, self.life.runtime().now());
+        let mut scratch = buffers::scratch();
+        self.conn.reclaim(&mut scratch);
+        buffers::keep_scratch(scratch);
+        abandoned
     }
 
     /// Polls until the next reply: the first of an exchange, or the next of a stream.
@@ -284,7 +291,7 @@ impl Link {
                 self.conn.handle_fault(IoFault::Interrupted, tick.now());
                 continue;
             }
-            if self.write(cx, tick) {
+            if self.conn.has_output() && self.write(cx, tick) && !self.conn.awaits_reply() {
                 continue;
             }
             if health == Health::Idle {

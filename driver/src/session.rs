@@ -17,8 +17,6 @@ use crate::shared::Shared;
 pub struct ImplicitSession {
     shared: Arc<Shared>,
     state: SessionState,
-    /// When its operation ended, where that was a moment ago: then the clock is not read again.
-    ended: Option<Instant>,
 }
 
 impl ImplicitSession {
@@ -28,13 +26,7 @@ impl ImplicitSession {
         Self {
             shared: Arc::clone(shared),
             state,
-            ended: None,
         }
-    }
-
-    /// Notes that its operation has ended: it is about to be dropped.
-    pub(crate) fn set_ended(&mut self, now: Instant) {
-        self.ended = Some(now);
     }
 
     pub(crate) fn state(&mut self) -> &mut SessionState {
@@ -44,7 +36,7 @@ impl ImplicitSession {
 
 impl Drop for ImplicitSession {
     fn drop(&mut self) {
-        release(&self.shared, &mut self.state, self.ended);
+        release(&self.shared, &mut self.state, || self.shared.clock.now());
     }
 }
 
@@ -121,12 +113,12 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        release(&self.shared, &mut self.state, None);
+        release(&self.shared, &mut self.state, || self.shared.clock.now());
     }
 }
 
 /// Gives a session its server session, if it has none yet.
-fn acquire(shared: &Arc<Shared>, state: &mut SessionState, now: Instant) {
+pub(crate) fn acquire(shared: &Shared, state: &mut SessionState, now: Instant) {
     if state.server().is_some() {
         return;
     }
@@ -139,13 +131,14 @@ fn acquire(shared: &Arc<Shared>, state: &mut SessionState, now: Instant) {
     state.set_server(session);
 }
 
-fn release(shared: &Arc<Shared>, state: &mut SessionState, ended: Option<Instant>) {
+/// Gives a session's server session back, if it has one.
+pub(crate) fn release(shared: &Shared, state: &mut SessionState, now: impl FnOnce() -> Instant) {
     let Some(session) = state.take_server() else {
         return;
     };
     let timeout = shared.views.session_timeout();
     let lb = shared.settings.topology.load_balanced;
-    let now = ended.unwrap_or_else(|| shared.clock.now());
+    let now = now();
     shared
         .sessions
         .with("release", |pool| pool.release(session, timeout, lb, now));

@@ -174,7 +174,7 @@ pub(super) fn build(
         let concern = options.and_then(|o| o.write_concern.as_ref());
         let body = body.finish()?;
         let mut spec = scope.write("aggregate", body, Retryability::None, concern)?;
-        spec.read_concern = read_concern.or(scope.read_concern.as_ref()).cloned();
+        spec.read_concern = read_concern.or(scope.read_concern()).cloned();
         spec
     } else {
         let criteria = options.and_then(|o| o.selection_criteria.as_ref());

@@ -8,6 +8,7 @@ use mongo_client_core::{
     codec,
     error::{Error, Result},
 };
+use mongo_client_driver::buffers;
 use serde::Serialize;
 
 /// What a body starts with: enough for most commands, so that they need one allocation.
@@ -37,7 +38,8 @@ impl Body {
 
     /// Starts a document with nothing in it.
     pub(crate) fn empty() -> Self {
-        let mut bytes = Vec::with_capacity(BODY_CAPACITY);
+        let mut bytes = buffers::take();
+        bytes.reserve(BODY_CAPACITY);
         bytes.extend_from_slice(&[0; 4]);
         Self { bytes }
     }

@@ -133,7 +133,7 @@ find_and_modify! {
     build_update
 }
 
-fn modified<T: DeserializeOwned>(executed: Executed) -> Result<Option<T>> {
+fn modified<T: DeserializeOwned>(executed: &Executed) -> Result<Option<T>> {
     parse_find_and_modify(executed.reply.document())?
         .value
         .map(reply::decode)

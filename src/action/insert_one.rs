@@ -3,12 +3,12 @@
 use std::borrow::Borrow;
 
 use bson::{Bson, oid::ObjectId};
-use bytes::Bytes;
 use mongo_client_core::{
     codec,
     error::{Error, Result},
-    op::{CommandSpec, DocumentSequence, Retryability, parse_insert},
+    op::{CommandSpec, DocumentSequence, Pieces, Retryability, parse_insert},
 };
+use mongo_client_driver::buffers;
 use serde::Serialize;
 
 use super::{Place, Scope, action, body::Body, reply::single_write, running, session_setter};
@@ -26,7 +26,8 @@ impl<T: Send + Sync + Serialize> Collection<T> {
     /// [the module](crate::action) for errors and cancellation.
     pub fn insert_one(&self, doc: impl Borrow<T>) -> InsertOne<'_> {
         let place = self.place();
-        let mut bytes = Vec::with_capacity(DOCUMENT_CAPACITY);
+        let mut bytes = buffers::take();
+        bytes.reserve(DOCUMENT_CAPACITY);
         let encoded = append_document(&mut bytes, doc.borrow(), || {
             Ok(place.client.next_object_id())
         });
@@ -62,7 +63,7 @@ impl<'a> InsertOne<'a> {
             Err(error) => (Err(error), Bson::Null),
         };
         running(self.place, spec, self.session, move |executed| {
-            single_write(&executed, parse_insert)?;
+            single_write(executed, parse_insert)?;
             Ok(InsertOneResult { inserted_id })
         })
     }
@@ -142,7 +143,7 @@ fn try_append<D: Serialize>(
 /// Builds the `insert` command of one document.
 pub(super) fn build(
     scope: &Scope,
-    documents: Bytes,
+    documents: Pieces,
     options: Option<&InsertOneOptions>,
 ) -> Result<CommandSpec> {
     let mut body = Body::new("insert", &scope.name);
@@ -155,10 +156,10 @@ pub(super) fn build(
     let mut spec = scope.write("insert", body.finish()?, Retryability::Write, concern)?;
     // Failures of the write itself are read together with its write concern error.
     spec.check_write_concern_error = false;
-    spec.sequences.push(DocumentSequence {
+    spec.sequences = vec![DocumentSequence {
         identifier: "documents",
-        documents: documents.into(),
-    });
+        documents,
+    }];
     Ok(spec)
 }
 

@@ -7,6 +7,7 @@ use mongo_client_core::{
     error::{Error, Result},
     op::{CommandSpec, Target},
 };
+use mongo_client_driver::buffers;
 
 use super::{
     ExplicitSession, ImplicitSession, Place, Scope, action, running, scope::read_preference,
@@ -30,7 +31,7 @@ impl Database {
     /// of the database do not apply. Not retried. See [the module](crate::action) for errors and
     /// cancellation.
     pub fn run_command(&self, command: Document) -> RunCommand<'_> {
-        let command = codec::to_raw(&command);
+        let command = encode(&command);
         RunCommand {
             place: self.place(),
             command,
@@ -51,7 +52,7 @@ impl Database {
 
     /// Runs a command that answers with a cursor; see [`Database::run_command`].
     pub fn run_cursor_command(&self, command: Document) -> RunCursorCommand<'_> {
-        let command = codec::to_raw(&command);
+        let command = encode(&command);
         RunCursorCommand {
             place: self.place(),
             command,
@@ -165,6 +166,13 @@ impl RunCursorCommand<'_, ExplicitSession<'_>> {
 
 action!(impl ['a] RunCursorCommand<'a> => Cursor<Document>);
 action!(impl ['a] RunCursorCommand<'a, ExplicitSession<'a>> => SessionCursor<Document>);
+
+/// Encodes a command, mostly into a buffer that was used before.
+fn encode(command: &Document) -> Result<RawDocumentBuf> {
+    let mut bytes = buffers::take();
+    codec::append_document(command, &mut bytes)?;
+    Ok(RawDocumentBuf::from_bytes(bytes)?)
+}
 
 /// The name of a command is its first key.
 fn first_key(command: &RawDocument) -> Result<&str> {

@@ -6,14 +6,14 @@ use bson::RawDocumentBuf;
 use mongo_client_core::{
     concern::{ReadConcern, WriteConcern},
     error::Result,
-    op::{CommandSpec, Retryability, Target},
+    op::{CommandSpec, Name, Retryability, Target},
     read_preference::{ReadPreference, SelectionCriteria},
 };
 
 use crate::client::Client;
 
-/// The shared inside of a `Database` or a `Collection`.
-#[derive(Debug)]
+/// The inside of a `Database` or a `Collection`.
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) client: Client,
     pub(crate) scope: Scope,
@@ -22,15 +22,59 @@ pub(crate) struct Place {
 /// Names and concerns of a database or collection, the inherited ones included.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
-    pub(crate) db: Arc<str>,
+    pub(crate) db: Name,
     /// The collection; empty for a database.
     pub(crate) name: Box<str>,
+    /// Shared with whoever they are inherited from; `None` where there are none.
+    pub(crate) concerns: Option<Arc<Concerns>>,
+}
+
+/// What operations take from their place unless their own options say otherwise.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Concerns {
     pub(crate) read_concern: Option<ReadConcern>,
     pub(crate) write_concern: Option<WriteConcern>,
     pub(crate) criteria: Option<SelectionCriteria>,
 }
 
+impl Concerns {
+    /// Shares them, if there are any.
+    pub(crate) fn share(self) -> Option<Arc<Self>> {
+        let any =
+            self.read_concern.is_some() || self.write_concern.is_some() || self.criteria.is_some();
+        any.then(|| Arc::new(self))
+    }
+
+    /// What inherits from `inherited` with these of its own.
+    pub(crate) fn over(self, inherited: Option<&Arc<Self>>) -> Option<Arc<Self>> {
+        match (self.share(), inherited) {
+            (None, inherited) => inherited.cloned(),
+            (own, None) => own,
+            (Some(own), Some(inherited)) => {
+                let mut all = (**inherited).clone();
+                let own = Arc::unwrap_or_clone(own);
+                all.read_concern = own.read_concern.or(all.read_concern);
+                all.write_concern = own.write_concern.or(all.write_concern);
+                all.criteria = own.criteria.or(all.criteria);
+                all.share()
+            }
+        }
+    }
+}
+
 impl Scope {
+    pub(crate) fn read_concern(&self) -> Option<&ReadConcern> {
+        self.concerns.as_ref()?.read_concern.as_ref()
+    }
+
+    pub(crate) fn write_concern(&self) -> Option<&WriteConcern> {
+        self.concerns.as_ref()?.write_concern.as_ref()
+    }
+
+    pub(crate) fn criteria(&self) -> Option<&SelectionCriteria> {
+        self.concerns.as_ref()?.criteria.as_ref()
+    }
+
     /// A command that reads: retried, sent to where the read preference says.
     pub(crate) fn read(
         &self,
@@ -39,10 +83,10 @@ impl Scope {
         criteria: Option<&SelectionCriteria>,
         read_concern: Option<&ReadConcern>,
     ) -> CommandSpec {
-        let mut spec = CommandSpec::new(name, Arc::clone(&self.db), body);
-        spec.target = Target::Read(read_preference(criteria.or(self.criteria.as_ref())));
+        let mut spec = CommandSpec::new(name, self.db.clone(), body);
+        spec.target = Target::Read(read_preference(criteria.or(self.criteria())));
         spec.retryability = Retryability::Read;
-        spec.read_concern = read_concern.or(self.read_concern.as_ref()).cloned();
+        spec.read_concern = read_concern.or(self.read_concern()).cloned();
         spec
     }
 
@@ -54,9 +98,9 @@ impl Scope {
         retryability: Retryability,
         write_concern: Option<&WriteConcern>,
     ) -> Result<CommandSpec> {
-        let mut spec = CommandSpec::new(name, Arc::clone(&self.db), body);
+        let mut spec = CommandSpec::new(name, self.db.clone(), body);
         spec.retryability = retryability;
-        spec.write_concern = write_concern.or(self.write_concern.as_ref()).cloned();
+        spec.write_concern = write_concern.or(self.write_concern()).cloned();
         if let Some(concern) = &spec.write_concern {
             concern.validate()?;
         }

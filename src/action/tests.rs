@@ -12,18 +12,20 @@ use mongo_client_core::{
     read_preference::{ReadPreference, SelectionCriteria},
 };
 
-use super::Scope;
+use super::{Concerns, Scope};
 
 /// A collection that inherited every concern.
 fn scope() -> Scope {
+    let nearest = ReadPreference::nearest(None);
+    let concerns = Concerns {
+        read_concern: Some(ReadConcern::majority()),
+        write_concern: Some(WriteConcern::majority()),
+        criteria: Some(SelectionCriteria::ReadPreference(nearest)),
+    };
     Scope {
         db: "db".into(),
         name: "coll".into(),
-        read_concern: Some(ReadConcern::majority()),
-        write_concern: Some(WriteConcern::majority()),
-        criteria: Some(SelectionCriteria::ReadPreference(ReadPreference::nearest(
-            None,
-        ))),
+        concerns: concerns.share(),
     }
 }
 

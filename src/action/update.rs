@@ -8,6 +8,7 @@ use mongo_client_core::{
     error::{Error, Result},
     op::{CommandSpec, DocumentSequence, Retryability, WriteReply, parse_update},
 };
+use mongo_client_driver::buffers;
 use serde::Serialize;
 
 use super::{Place, Scope, action, body::Body, reply::single_write, running, session_setter};
@@ -120,7 +121,9 @@ impl<'a> ReplaceOne<'a> {
     fn perform(self) -> impl Future<Output = Result<UpdateResult>> + Send + 'a {
         let options = self.options.as_deref();
         let spec = self.replacement.and_then(|replacement| {
-            build_replace(&self.place.scope, &self.query, &replacement, options)
+            let spec = build_replace(&self.place.scope, &self.query, &replacement, options);
+            buffers::keep(replacement.into_bytes());
+            spec
         });
         running(self.place, spec, self.session, updated)
     }
@@ -128,8 +131,8 @@ impl<'a> ReplaceOne<'a> {
 
 action!(impl ['a] ReplaceOne<'a> => UpdateResult);
 
-fn updated(executed: Executed) -> Result<UpdateResult> {
-    single_write(&executed, parse_update).map(into_result)
+fn updated(executed: &Executed) -> Result<UpdateResult> {
+    single_write(executed, parse_update).map(into_result)
 }
 
 /// An upsert counts as `n`, but it matched nothing.
@@ -147,11 +150,13 @@ const REPLACEMENT_CAPACITY: usize = 512;
 
 /// Encodes a replacement, which must not look like an update.
 pub(super) fn encode_replacement<R: Serialize>(replacement: &R) -> Result<RawDocumentBuf> {
-    let mut bytes = Vec::with_capacity(REPLACEMENT_CAPACITY);
+    let mut bytes = buffers::take();
+    bytes.reserve(REPLACEMENT_CAPACITY);
     codec::append(replacement, &mut bytes)?;
     let replacement = RawDocumentBuf::from_bytes(bytes)?;
-    if let Some(first) = replacement.iter().next()
-        && first?.0.as_str().starts_with('$')
+    let mut elements = codec::walk::Elements::new(replacement.as_bytes())?;
+    if let Some(first) = elements.next()
+        && first?.key.starts_with(b"$")
     {
         return Err(Error::invalid_argument(
             "replacement: the first key must not start with '$'",
@@ -196,10 +201,10 @@ pub(super) fn with_statement(
     // Failures of the write itself are read together with its write concern error.
     spec.check_write_concern_error = false;
     let documents = statement.finish()?.into_bytes().into();
-    spec.sequences.push(DocumentSequence {
+    spec.sequences = vec![DocumentSequence {
         identifier,
         documents,
-    });
+    }];
     Ok(spec)
 }
 

@@ -78,7 +78,9 @@ impl<T> SessionCursor<T> {
         // Sessions: a cursor is killed in the session that made it. The caller has that one, maybe
         // in use, so only its id is sent; no command that is serialised by the server goes with it.
         if let Ok(lsid) = RawDocumentBuf::try_from(&self.lsid) {
-            spec.body.append(cstr!("lsid"), lsid);
+            let mut body = (*spec.body).to_owned();
+            body.append(cstr!("lsid"), lsid);
+            spec.body = body.into();
             spec.supports_session = false;
         }
         self.client.kill_cursor(spec, None);

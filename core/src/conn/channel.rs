@@ -4,7 +4,7 @@ use crate::{
     error::Error,
     options::Compressor,
     tls::{PlainRead, TlsChannel, TlsConfig},
-    wire::{Frame, FrameError, Framer, Request, WriteQueue, encode},
+    wire::{Frame, FrameError, Framer, Reply, Request, WriteQueue, encode},
 };
 
 const CIPHERTEXT_LEN: usize = 16 * 1024;
@@ -20,6 +20,21 @@ pub struct Scratch {
     socket: Vec<u8>,
     plain: Vec<u8>,
     out: Vec<u8>,
+    reply: Vec<u8>,
+}
+
+/// A larger buffer for replies is not kept.
+const REPLY_LEN_MAX: usize = 64 * 1024;
+
+impl Scratch {
+    /// Keeps the buffer of a reply that was read, for the next one.
+    #[inline]
+    pub fn keep_reply(&mut self, reply: Reply) {
+        let buffer = reply.into_buffer();
+        if (1..=REPLY_LEN_MAX).contains(&buffer.capacity()) {
+            self.reply = buffer;
+        }
+    }
 }
 
 impl std::fmt::Debug for Scratch {
@@ -194,6 +209,7 @@ impl Channel {
     #[inline]
     pub(super) fn lend(&mut self, scratch: &mut Scratch) {
         self.queue.lend(&mut scratch.out);
+        self.framer.lend_spare(&mut scratch.reply);
         match &mut self.secure {
             None => self.framer.lend(&mut scratch.socket),
             Some(secure) => {
@@ -209,6 +225,7 @@ impl Channel {
     #[inline]
     pub(super) fn reclaim(&mut self, scratch: &mut Scratch) {
         self.queue.reclaim(&mut scratch.out);
+        self.framer.reclaim_spare(&mut scratch.reply);
         match &mut self.secure {
             None => self.framer.reclaim(&mut scratch.socket),
             Some(secure) => {

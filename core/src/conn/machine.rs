@@ -156,6 +156,7 @@ impl Connection {
     }
 
     /// The connection's id in its pool.
+    #[inline]
     #[must_use]
     pub fn id(&self) -> ConnId {
         self.id
@@ -169,6 +170,7 @@ impl Connection {
 
     /// What the server's reply to hello says of the connection, once established. The whole reply
     /// is in [`ConnEvent::Established`].
+    #[inline]
     #[must_use]
     pub fn hello(&self) -> Option<&HelloReply> {
         self.hello.as_deref()
@@ -181,6 +183,7 @@ impl Connection {
     }
 
     /// What the connection is doing.
+    #[inline]
     #[must_use]
     pub fn health(&self) -> Health {
         match self.state {
@@ -194,12 +197,14 @@ impl Connection {
     }
 
     /// Where the next bytes of the socket go: never empty.
+    #[inline]
     pub fn read_space(&mut self) -> &mut [u8] {
         self.channel.read_space()
     }
 
     /// Instead of [`read_space`](Self::read_space), for readers that can append to a vector: where
     /// the rest of a long reply goes, and how many bytes are missing. `None` at other times.
+    #[inline]
     pub fn read_tail(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         self.channel.read_tail()
     }
@@ -228,13 +233,34 @@ impl Connection {
         self.perish(fault.kind().into());
     }
 
+    /// Whether there are bytes to write.
+    #[inline]
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.channel.queue().is_empty()
+    }
+
+    /// Whether everything is written, and the next thing is a reply.
+    #[inline]
+    #[must_use]
+    pub fn awaits_reply(&self) -> bool {
+        let waits = match &self.state {
+            State::Busy(exchange) => exchange.written && exchange.expects_reply,
+            State::Streaming(_) => true,
+            _ => false,
+        };
+        waits && !self.has_output()
+    }
+
     /// Puts the bytes to write next into `out`; returns the number of slices, 0 for nothing.
+    #[inline]
     #[must_use]
     pub fn poll_write<'a>(&'a self, out: &mut [&'a [u8]]) -> usize {
         self.channel.queue().slices(out)
     }
 
     /// `n` of the bytes of [`poll_write`](Self::poll_write) were written.
+    #[inline]
     pub fn handle_written(&mut self, n: usize, now: Instant) {
         self.channel.handle_written(n);
         let flushed = self.channel.queue().is_empty();
@@ -260,6 +286,7 @@ impl Connection {
     }
 
     /// The next deadline, and what it is for.
+    #[inline]
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, ConnTimer)> {
         let (deadline, timer) = match &self.state {
@@ -382,18 +409,21 @@ impl Connection {
     }
 
     /// The next event.
+    #[inline]
     #[must_use]
     pub fn poll_event(&mut self) -> Option<ConnEvent> {
         self.events.pop_front()
     }
 
     /// Takes buffers over for as long as bytes are moved; without them it makes its own.
+    #[inline]
     pub fn lend(&mut self, scratch: &mut Scratch) {
         self.channel.lend(scratch);
     }
 
     /// Gives all buffers up that hold no part of a message. After a lend and whatever was read and
     /// written, an idle connection has none.
+    #[inline]
     pub fn reclaim(&mut self, scratch: &mut Scratch) {
         self.channel.reclaim(scratch);
     }

@@ -84,12 +84,12 @@ impl CursorMachine {
             failed: false,
             resume_token: None,
         };
-        machine.take(&reply, "firstBatch")?;
+        machine.take(reply, "firstBatch")?;
         Ok(machine)
     }
 
     /// Takes over the fields of a reply.
-    fn take(&mut self, reply: &Reply, batch_field: &str) -> Result<()> {
+    fn take(&mut self, reply: Reply, batch_field: &str) -> Result<()> {
         let doc = reply.document();
         let cursor = field(doc, "cursor")?
             .and_then(RawBsonRef::as_document)
@@ -119,10 +119,9 @@ impl CursorMachine {
         }
         let token = field(cursor, "postBatchResumeToken")?.and_then(RawBsonRef::as_document);
         self.resume_token = token.map(ToOwned::to_owned);
-        let bytes = reply.to_bytes();
-        let range = position(&bytes, array.as_bytes())
+        let range = position(reply.as_bytes(), array.as_bytes())
             .ok_or_else(|| invalid(&name(), "outside its reply"))?;
-        self.batch = Batch::new(bytes, range);
+        self.batch = Batch::new(reply.into_bytes(), range);
         self.id = id;
         Ok(())
     }
@@ -226,7 +225,7 @@ impl CursorMachine {
     /// [`ErrorKind::InvalidResponse`](crate::error::ErrorKind::InvalidResponse) that names the
     /// field.
     pub fn handle_batch(&mut self, reply: Reply) -> Result<()> {
-        let result = self.take(&reply, "nextBatch");
+        let result = self.take(reply, "nextBatch");
         self.failed |= result.is_err();
         result
     }

@@ -80,6 +80,7 @@ impl Operation {
     }
 
     /// What the operation waits for; asking changes nothing.
+    #[inline]
     #[must_use]
     pub fn want(&self) -> Want<'_> {
         match self.state {
@@ -95,18 +96,21 @@ impl Operation {
     }
 
     /// When the operation must have ended.
+    #[inline]
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.context.deadline
     }
 
     /// What was asked for.
+    #[inline]
     #[must_use]
     pub fn spec(&self) -> &CommandSpec {
         &self.spec
     }
 
     /// What the client contributed.
+    #[inline]
     #[must_use]
     pub fn context(&self) -> &OperationContext {
         &self.context
@@ -125,6 +129,7 @@ impl Operation {
     }
 
     /// Takes the server of the last attempt out, once the operation is over.
+    #[inline]
     #[must_use]
     pub fn take_server(&mut self) -> Option<Selected> {
         self.selected.take()
@@ -132,6 +137,7 @@ impl Operation {
 
     /// Whether a session would be sent over this connection: only then may an implicit session take
     /// a server session (Sessions: "Sessions and Connections").
+    #[inline]
     #[must_use]
     pub fn sends_session(&self, facts: &ConnFacts) -> bool {
         self.spec.supports_session && facts.sessions_supported && self.spec.is_acknowledged()
@@ -141,24 +147,31 @@ impl Operation {
     /// empty one until the next attempt.
     #[must_use]
     pub fn take_request(&mut self) -> Request {
+        // Another attempt sends them again.
+        self.spec.sequences.clone_from(&self.request.sequences);
         std::mem::take(&mut self.request)
     }
 
     /// Takes a buffer over for its request, unless it has one.
-    pub fn lend(&mut self, buffer: &mut Vec<u8>) {
+    #[inline]
+    pub fn lend(&mut self, buffer: impl FnOnce() -> Vec<u8>) {
         if self.request.document.capacity() == 0 {
-            std::mem::swap(&mut self.request.document, buffer);
+            self.request.document = buffer();
         }
     }
 
-    /// Gives the buffer of its request up, once the operation is over.
-    pub fn reclaim(&mut self) -> Vec<u8> {
-        let mut buffer = std::mem::take(&mut self.request.document);
-        buffer.clear();
-        buffer
+    /// Gives its buffers up, once the operation is over.
+    #[inline]
+    pub fn reclaim(&mut self, mut keep: impl FnMut(Vec<u8>)) {
+        keep(std::mem::take(&mut self.request.document));
+        for sequence in &mut self.request.sequences {
+            keep(sequence.documents.take_buffer());
+        }
+        keep(self.spec.body.take_buffer());
     }
 
     /// A server was selected.
+    #[inline]
     pub fn selected(&mut self, selected: Selected) {
         if matches!(self.state, State::Selecting | State::Pausing(_)) {
             self.state = State::Leasing(selected.server);
@@ -263,6 +276,9 @@ impl Operation {
                 Some(left.saturating_sub(selected.min_rtt))
             }
         };
+        if !self.spec.sequences.is_empty() {
+            self.request.sequences = std::mem::take(&mut self.spec.sequences);
+        }
         let parts = Parts {
             spec: &self.spec,
             selected,
@@ -310,6 +326,7 @@ impl Operation {
 
     /// A reply came that carries no error, as [`route::reply`](crate::route::reply()) has found: it
     /// is the result.
+    #[inline]
     pub fn succeeded(&mut self, reply: Reply) -> Progress {
         if let State::Finished = self.state {
             return over();

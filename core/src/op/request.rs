@@ -4,7 +4,7 @@
 //! connection and the session, so it is written anew each time (Retryable Reads: "Implementation
 //! constraints": `$clusterTime` may have moved).
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use super::{CommandSpec, ConnFacts, Selected, concern, raw};
 use crate::{
@@ -20,6 +20,12 @@ const GENERIC_BYTES: usize = 320;
 
 /// The first wire version (MongoDB 5.0) with snapshot reads.
 const SNAPSHOT_WIRE_VERSION: i32 = 13;
+
+/// The element `lsid` with an id of zeros.
+const LSID: [u8; 36] =
+    *b"\x03lsid\0\x1e\0\0\0\x05id\0\x10\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+/// Where the id stands in it.
+const LSID_ID: Range<usize> = 19..35;
 
 /// Everything that one attempt adds to the command.
 pub(super) struct Parts<'a> {
@@ -38,9 +44,6 @@ pub(super) struct Parts<'a> {
 /// Writes the attempt into `request`.
 pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     let spec = parts.spec;
-    if request.sequences.len() != spec.sequences.len() {
-        request.sequences.clone_from(&spec.sequences);
-    }
     request.name = spec.name;
     request.more_to_come = !spec.is_acknowledged();
     request.exhaust_allowed = false;
@@ -51,7 +54,12 @@ pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     out.reserve(body.len().saturating_add(GENERIC_BYTES));
     // Without its final NUL, the body continues with the generic fields.
     out.extend_from_slice(body.get(..body.len().saturating_sub(1)).unwrap_or_default());
-    raw::string(out, "$db", &spec.db);
+    let db = spec.db.as_bytes();
+    out.extend_from_slice(b"\x02$db\0");
+    let len = i32::try_from(db.len() + 1).unwrap_or(i32::MAX);
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(db);
+    out.push(0);
     append_session(out, parts);
     append_concerns(out, parts)?;
     let preference = concern::sent_read_preference(
@@ -83,9 +91,9 @@ pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
 
 fn append_session(out: &mut Vec<u8>, parts: &Parts<'_>) {
     if let Some(server) = parts.session.and_then(SessionState::server) {
-        let start = raw::open_document(out, "lsid");
-        raw::uuid(out, "id", &server.id);
-        raw::close(out, start);
+        let mut lsid = LSID;
+        lsid[LSID_ID].copy_from_slice(&server.id);
+        out.extend_from_slice(&lsid);
         if let Some(number) = parts.txn_number {
             raw::int64(out, "txnNumber", number);
         }
@@ -141,7 +149,7 @@ fn takes_max_time(spec: &CommandSpec) -> bool {
 /// Commands that carry secrets are never compressed (OP_COMPRESSED: "Messages not allowed to be
 /// compressed").
 fn is_compressible(name: &str) -> bool {
-    const SECRET: [&str; 12] = [
+    const SECRET: [&str; 11] = [
         "authenticate",
         "copydb",
         "copydbgetnonce",
@@ -152,10 +160,21 @@ fn is_compressible(name: &str) -> bool {
         "isMaster",
         "saslContinue",
         "saslStart",
-        "ismaster",
         "updateUser",
     ];
-    !SECRET
-        .iter()
-        .any(|secret| secret.eq_ignore_ascii_case(name))
+    /// A bit for each length, so that most names need not be compared.
+    const LENS: u32 = {
+        let (mut lens, mut at) = (0, 0);
+        while at < SECRET.len() {
+            lens |= 1 << SECRET[at].len();
+            at += 1;
+        }
+        lens
+    };
+    let known =
+        u32::try_from(name.len()).is_ok_and(|len| LENS.checked_shr(len).unwrap_or(0) & 1 == 1);
+    !known
+        || !SECRET
+            .iter()
+            .any(|secret| secret.eq_ignore_ascii_case(name))
 }

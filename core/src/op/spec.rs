@@ -1,10 +1,8 @@
 //! What an operation asks for: fixed before the first attempt, the same for every attempt.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use bson::RawDocumentBuf;
-
-use super::Pieces;
+use super::{Body, Name, Pieces};
 use crate::{
     concern::{ReadConcern, WriteConcern},
     id::ServerId,
@@ -55,9 +53,9 @@ pub struct CommandSpec {
     /// The name of the command: the first key of `body`.
     pub name: &'static str,
     /// The database.
-    pub db: Arc<str>,
+    pub db: Name,
     /// The command.
-    pub body: RawDocumentBuf,
+    pub body: Body,
     /// Documents beside the command.
     pub sequences: Vec<DocumentSequence>,
     /// Which server it goes to.
@@ -101,12 +99,13 @@ impl fmt::Debug for CommandSpec {
 
 impl CommandSpec {
     /// A command with no special rules: to a writable server, not retried, with a session.
+    #[inline]
     #[must_use]
-    pub fn new(name: &'static str, db: impl Into<Arc<str>>, body: RawDocumentBuf) -> Self {
+    pub fn new(name: &'static str, db: impl Into<Name>, body: impl Into<Body>) -> Self {
         Self {
             name,
             db: db.into(),
-            body,
+            body: body.into(),
             sequences: Vec::new(),
             target: Target::Write,
             retryability: Retryability::None,

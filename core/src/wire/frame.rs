@@ -1,14 +1,14 @@
 //! Cuts a byte stream into messages.
 //!
-//! Bytes are read into a reusable scratch buffer. A message that fits into it is copied out once
-//! into an allocation of its own; a longer one gets an allocation of exactly its length as soon as
+//! Bytes are read into a reusable scratch buffer. A message that fits into it is copied out once,
+//! into a spare buffer if one was lent; a longer one gets an allocation of exactly its length as soon as
 //! its header is known, and the rest is read in place.
 
 use std::fmt;
 
 use bytes::Bytes;
 
-use super::FrameError;
+use super::{Chunk, FrameError};
 
 /// The length of a message header.
 pub const HEADER_LEN: usize = 16;
@@ -89,7 +89,7 @@ pub struct Frame {
     /// The header.
     pub header: Header,
     /// The message, with the header.
-    pub bytes: Bytes,
+    pub bytes: Chunk,
 }
 
 impl fmt::Debug for Frame {
@@ -142,6 +142,8 @@ pub struct Framer {
     start: usize,
     end: usize,
     long: Option<Long>,
+    /// Where the next short message goes.
+    spare: Vec<u8>,
 }
 
 impl Framer {
@@ -191,7 +193,7 @@ impl Framer {
         if let Some(long) = self.long.take_if(|long| long.is_whole()) {
             return Ok(Some(Frame {
                 header: long.header,
-                bytes: Bytes::from(long.bytes),
+                bytes: Bytes::from(long.bytes).into(),
             }));
         }
         if self.long.is_some() {
@@ -206,9 +208,14 @@ impl Framer {
             return Err(FrameError::OpCode(header.op_code));
         }
         if let Some(message) = unread.get(..header.length) {
-            let bytes = Bytes::from(message.to_vec());
+            let mut bytes = std::mem::take(&mut self.spare);
+            bytes.clear();
+            bytes.extend_from_slice(message);
             self.start += header.length;
-            return Ok(Some(Frame { header, bytes }));
+            return Ok(Some(Frame {
+                header,
+                bytes: bytes.into(),
+            }));
         }
         if header.length > self.scratch.len() {
             let mut bytes = Vec::with_capacity(header.length);
@@ -236,14 +243,29 @@ impl Framer {
 
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
-        self.scratch.capacity()
+        self.scratch.capacity() + self.spare.capacity()
     }
 
     /// Takes a scratch buffer over, unless there is one; the content does not matter.
+    #[inline]
     pub fn lend(&mut self, scratch: &mut Vec<u8>) {
         if self.scratch.is_empty() {
             std::mem::swap(&mut self.scratch, scratch);
         }
+    }
+
+    /// Takes a buffer for the next short message over, unless there is one.
+    #[inline]
+    pub fn lend_spare(&mut self, spare: &mut Vec<u8>) {
+        if self.spare.capacity() == 0 {
+            std::mem::swap(&mut self.spare, spare);
+        }
+    }
+
+    /// Gives that buffer up, if it was not used.
+    #[inline]
+    pub fn reclaim_spare(&mut self, spare: &mut Vec<u8>) {
+        hand_over(&mut self.spare, spare);
     }
 
     /// Gives the scratch buffer up, unless bytes of a frame are in it.
@@ -280,7 +302,9 @@ mod tests {
 
     fn frames(framer: &mut Framer) -> Vec<Bytes> {
         let poll = || framer.poll_frame(MESSAGE_LEN_MAX).unwrap();
-        std::iter::from_fn(poll).map(|frame| frame.bytes).collect()
+        std::iter::from_fn(poll)
+            .map(|frame| Bytes::copy_from_slice(&frame.bytes))
+            .collect()
     }
 
     #[test]

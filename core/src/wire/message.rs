@@ -1,6 +1,9 @@
 //! A request and a reply as the rest of the core sees them.
 
-use std::{fmt, ops::Range};
+use std::{
+    fmt,
+    ops::{Deref, Range},
+};
 
 use bson::{RawDocument, RawDocumentBuf};
 use bytes::Bytes;
@@ -36,12 +39,54 @@ impl fmt::Debug for Request {
     }
 }
 
+/// Bytes in an allocation of one of two kinds.
+#[derive(Clone)]
+pub enum Chunk {
+    /// In a buffer that can be used again.
+    Buffer(Vec<u8>),
+    /// In an allocation that others may share.
+    Shared(Bytes),
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Buffer(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Chunk {
+    type Item = &'a u8;
+    type IntoIter = std::slice::Iter<'a, u8>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl From<Bytes> for Chunk {
+    fn from(bytes: Bytes) -> Self {
+        Self::Shared(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Chunk {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Buffer(bytes)
+    }
+}
+
 /// The body document of a reply, still in the bytes that were received.
 ///
 /// `Debug` shows its length only.
 #[derive(Clone)]
 pub struct Reply {
-    bytes: Bytes,
+    bytes: Chunk,
     range: Range<usize>,
 }
 
@@ -60,7 +105,9 @@ impl Reply {
     ///
     /// [`ErrorKind::Bson`](crate::error::ErrorKind::Bson) when the range does not hold one whole
     /// document.
-    pub fn new(bytes: Bytes, range: Range<usize>) -> Result<Self> {
+    #[inline]
+    pub fn new(bytes: impl Into<Chunk>, range: Range<usize>) -> Result<Self> {
+        let bytes = bytes.into();
         RawDocument::from_bytes(bytes.get(range.clone()).unwrap_or_default())?;
         Ok(Self { bytes, range })
     }
@@ -68,21 +115,46 @@ impl Reply {
     /// Wraps a document of its own.
     #[must_use]
     pub fn from_document(document: RawDocumentBuf) -> Self {
-        let bytes = Bytes::from(document.into_bytes());
+        let bytes = document.into_bytes();
         let range = 0..bytes.len();
-        Self { bytes, range }
+        Self {
+            bytes: Chunk::Buffer(bytes),
+            range,
+        }
     }
 
     /// The document.
     #[must_use]
     pub fn document(&self) -> &RawDocument {
-        RawDocument::from_bytes(&self.bytes[self.range.clone()])
-            .expect("checked by the constructor")
+        RawDocument::from_bytes(self.as_bytes()).expect("checked by the constructor")
     }
 
-    /// The document's bytes, sharing the reply's allocation.
+    /// The document's bytes.
+    #[inline]
     #[must_use]
-    pub fn to_bytes(&self) -> Bytes {
-        self.bytes.slice(self.range.clone())
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
+    }
+
+    /// The document's bytes, to be shared: in the reply's allocation, unless that is much too
+    /// large for them.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        match self.bytes {
+            Chunk::Shared(bytes) => bytes.slice(self.range),
+            Chunk::Buffer(bytes) if bytes.capacity() / 2 > bytes.len() => {
+                Bytes::copy_from_slice(&bytes[self.range])
+            }
+            Chunk::Buffer(bytes) => Bytes::from(bytes).slice(self.range),
+        }
+    }
+
+    /// The buffer of the reply, for another one; empty where it is shared.
+    #[must_use]
+    pub fn into_buffer(self) -> Vec<u8> {
+        match self.bytes {
+            Chunk::Shared(_) => Vec::new(),
+            Chunk::Buffer(bytes) => bytes,
+        }
     }
 }

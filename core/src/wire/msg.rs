@@ -7,11 +7,11 @@ use bytes::Bytes;
 use crc::{CRC_32_ISCSI, Crc};
 
 use super::{
-    Frame, FrameError, HEADER_LEN, Header, Reply, Request, WriteQueue,
+    Chunk, Frame, FrameError, HEADER_LEN, Header, Reply, Request, WriteQueue,
     compress::{deflate, id, inflate},
     frame::{OP_COMPRESSED, OP_MSG},
 };
-use crate::options::Compressor;
+use crate::{op::pieces::SHARED_MIN, options::Compressor};
 
 const CHECKSUM_PRESENT: u32 = 1;
 const MORE_TO_COME: u32 = 1 << 1;
@@ -21,8 +21,6 @@ const REQUIRED_BITS: u32 = 0xffff;
 
 const CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
-/// Sequences from this length on are not copied.
-const SHARED_MIN: usize = 16 * 1024;
 /// More kind-1 sections than this in one reply are refused.
 const SEQUENCES_MAX: usize = 16;
 
@@ -50,13 +48,12 @@ pub fn encode(
         op_code: OP_MSG,
     };
     let Some(compressor) = compressor else {
-        out.push(&header.to_bytes()?);
-        push_sections(request, SHARED_MIN, out);
+        push_message(&header.to_bytes()?, request, SHARED_MIN, out);
         return Ok(());
     };
     let size = length - HEADER_LEN;
     let mut plain = WriteQueue::default();
-    push_sections(request, usize::MAX, &mut plain);
+    push_message(&[], request, usize::MAX, &mut plain);
     let mut parts = [&[][..]];
     plain.slices(&mut parts);
     let mut message = vec![0; HEADER_LEN];
@@ -86,8 +83,10 @@ fn message_len(request: &Request) -> usize {
         .saturating_add(sequences)
 }
 
-/// Flags and sections; the caller has checked that the whole message's length fits into an `i32`.
-fn push_sections(request: &Request, shared_min: usize, out: &mut WriteQueue) {
+/// Header, flags and sections; the caller has checked that the whole message's length fits into an
+/// `i32`.
+#[inline]
+fn push_message(header: &[u8], request: &Request, shared_min: usize, out: &mut WriteQueue) {
     let mut flags = 0;
     if request.more_to_come {
         flags |= MORE_TO_COME;
@@ -95,20 +94,27 @@ fn push_sections(request: &Request, shared_min: usize, out: &mut WriteQueue) {
     if request.exhaust_allowed {
         flags |= EXHAUST_ALLOWED;
     }
-    out.push(&flags.to_le_bytes());
-    out.push(&[0]);
-    out.push(&request.document);
+    out.extend_with(|out| {
+        out.reserve(header.len() + 5 + request.document.len());
+        out.extend_from_slice(header);
+        out.extend_from_slice(&flags.to_le_bytes());
+        out.push(0);
+        out.extend_from_slice(&request.document);
+    });
     for sequence in &request.sequences {
         let size = sequence.identifier.len() + sequence.documents.len() + 5;
-        out.push(&[1]);
-        out.push(&(size as u32).to_le_bytes());
-        out.push(sequence.identifier.as_bytes());
-        out.push(&[0]);
+        out.extend_with(|out| {
+            out.push(1);
+            out.extend_from_slice(&(size as u32).to_le_bytes());
+            out.extend_from_slice(sequence.identifier.as_bytes());
+            out.push(0);
+        });
         for piece in sequence.documents.iter() {
-            if piece.len() < shared_min {
-                out.push(piece);
-            } else {
-                out.push_shared(piece.clone());
+            match piece {
+                Chunk::Shared(piece) if piece.len() >= shared_min => {
+                    out.push_shared(piece.clone());
+                }
+                piece => out.push(piece),
             }
         }
     }
@@ -159,13 +165,13 @@ pub fn decode(frame: Frame, size_max: usize) -> Result<Incoming, FrameError> {
                 op_code,
                 ..frame.header
             };
-            decode_sections(header, Bytes::from(plain), 0)
+            decode_sections(header, Chunk::Buffer(plain), 0)
         }
         code => Err(FrameError::OpCode(code)),
     }
 }
 
-fn decode_sections(header: Header, bytes: Bytes, start: usize) -> Result<Incoming, FrameError> {
+fn decode_sections(header: Header, bytes: Chunk, start: usize) -> Result<Incoming, FrameError> {
     let mut at = Cursor::new(&bytes, start);
     let flags = at.int("flagBits")?.cast_unsigned();
     if flags & REQUIRED_BITS & !(CHECKSUM_PRESENT | MORE_TO_COME) != 0 {
@@ -197,7 +203,7 @@ fn decode_sections(header: Header, bytes: Bytes, start: usize) -> Result<Incomin
             .map(|s| (&bytes[s.identifier.clone()], [&bytes[s.documents.clone()]]));
         let merged = merge(&bytes[range], sequences)?;
         let range = 0..merged.len();
-        (Bytes::from(merged), range)
+        (Chunk::Buffer(merged), range)
     };
     Ok(Incoming {
         request_id: header.request_id,

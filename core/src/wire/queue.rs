@@ -34,6 +34,7 @@ impl fmt::Debug for WriteQueue {
 
 impl WriteQueue {
     /// Whether there is nothing to write.
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.written == self.len
@@ -52,6 +53,7 @@ impl WriteQueue {
     }
 
     /// Appends a copy of `bytes`.
+    #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
         self.len += bytes.len();
@@ -64,6 +66,7 @@ impl WriteQueue {
     }
 
     /// Lets `fill` append to the buffer.
+    #[inline]
     pub fn extend_with(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
         let before = self.buffer.len();
         fill(&mut self.buffer);
@@ -71,6 +74,7 @@ impl WriteQueue {
     }
 
     /// Puts the slices to write next into `out`; returns how many there are.
+    #[inline]
     pub fn slices<'a>(&'a self, out: &mut [&'a [u8]]) -> usize {
         if self.shared.is_empty() {
             let rest = &self.buffer[self.written..];
@@ -112,6 +116,7 @@ impl WriteQueue {
     }
 
     /// `n` bytes of the slices were written.
+    #[inline]
     pub fn advance(&mut self, n: usize) {
         self.written = self.written.saturating_add(n).min(self.len);
         if self.is_empty() {
@@ -125,6 +130,7 @@ impl WriteQueue {
     }
 
     /// Takes a buffer over, unless there is one.
+    #[inline]
     pub fn lend(&mut self, buffer: &mut Vec<u8>) {
         if self.buffer.capacity() == 0 {
             std::mem::swap(&mut self.buffer, buffer);
@@ -132,6 +138,7 @@ impl WriteQueue {
     }
 
     /// Gives the buffer up, unless there is something to write.
+    #[inline]
     pub fn reclaim(&mut self, buffer: &mut Vec<u8>) {
         if self.is_empty() {
             hand_over(&mut self.buffer, buffer);

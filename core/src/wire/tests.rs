@@ -183,7 +183,7 @@ fn frames_are_cut_at_every_split() {
             [PING.len(), long.len(), PING.len(), PING.len()],
             "step {step}"
         );
-        assert!(all[1].bytes == long && all[3].bytes == PING);
+        assert!(*all[1].bytes == *long && *all[3].bytes == *PING);
     }
 }
 
@@ -413,9 +413,21 @@ fn compressor_that_is_not_compiled_in_is_named() {
 }
 
 #[test]
-fn reply_shares_the_allocation_of_its_frame() {
-    let all = frames(PING, usize::MAX, 100).unwrap();
+fn reply_lies_in_the_allocation_of_its_frame() {
+    let mut all = frames(PING, usize::MAX, 100).unwrap();
     let outer = all[0].bytes.as_ptr_range();
-    let reply = decode(all[0].clone(), 100).unwrap().reply;
-    assert!(outer.contains(&reply.to_bytes().as_ptr()));
+    let reply = decode(all.remove(0), 100).unwrap().reply;
+    assert!(outer.contains(&reply.as_bytes().as_ptr()));
+    assert!(outer.contains(&reply.into_bytes().as_ptr()));
+}
+
+#[test]
+fn a_reply_in_a_buffer_that_is_much_too_large_leaves_it_behind() {
+    let document = bson::rawdoc! { "n": 1 }.into_bytes();
+    let len = document.len();
+    let mut large = Vec::with_capacity(4096);
+    large.extend_from_slice(&document);
+    let bytes = Reply::new(large, 0..len).unwrap().into_bytes();
+    assert_eq!(bytes, document);
+    assert!(bytes::BytesMut::from(bytes).capacity() < 64);
 }

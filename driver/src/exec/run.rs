@@ -12,6 +12,7 @@ use mongo_client_core::{
     error::{Error, ErrorKind, Result},
     op::{CommandSpec, Failure, Operation, OperationContext, Progress, Stage, Want},
     route,
+    session::SessionState,
     time::Instant,
     topology::AppError,
     wire::Reply,
@@ -25,7 +26,7 @@ use crate::{
     buffers,
     command_events::CommandMonitor,
     lease::{self, CheckoutFuture, Lease, Started},
-    session::ImplicitSession,
+    session::{self, ImplicitSession},
     shared::Shared,
     trace,
     wait::{Deadline, Tick},
@@ -47,6 +48,19 @@ pub(super) enum Step<'a> {
     Pausing(Deadline<'a>),
     /// The operation is over.
     Over,
+}
+
+impl Step<'_> {
+    /// Takes the next step. Most hold nothing that has to be dropped; those are only overwritten.
+    #[inline]
+    fn set(&mut self, next: Self) {
+        match self {
+            Self::Selecting(_) | Self::CheckingOut(_) | Self::Pausing(_) => *self = next,
+            Self::Begin | Self::Next | Self::Exchanging { .. } | Self::Over => {
+                std::mem::forget(std::mem::replace(self, next));
+            }
+        }
+    }
 }
 
 /// A request under way, and who is to be told of its end.
@@ -105,7 +119,7 @@ impl<'a> Run<'a> {
         if let Step::Begin = self.step
             && let Err(error) = self.begin()
         {
-            self.step = Step::Over;
+            self.step.set(Step::Over);
             return Poll::Ready(Err(error));
         }
         let _entered = self.span.enter();
@@ -122,7 +136,7 @@ impl<'a> Run<'a> {
         }
         let id = self.operation.context().operation_id;
         self.span = trace::OperationSpan::new(self.operation.spec(), id);
-        self.step = Step::Next;
+        self.step.set(Step::Next);
         Ok(())
     }
 
@@ -149,7 +163,7 @@ impl<'a> Run<'a> {
                 Step::Selecting(_) => ready!(self.poll_select(cx, &mut tick)),
                 Step::CheckingOut(checkout) => {
                     let result = ready!(Pin::new(checkout).poll(cx));
-                    self.step = Step::Next;
+                    self.step.set(Step::Next);
                     self.checked_out(result, &mut tick)
                 }
                 Step::Exchanging { silent } => {
@@ -158,7 +172,7 @@ impl<'a> Run<'a> {
                 }
                 Step::Pausing(until) => {
                     ready!(until.poll(cx));
-                    self.step = Step::Next;
+                    self.step.set(Step::Next);
                     self.operation.resumed(tick.renew());
                     Progress::Continue
                 }
@@ -172,11 +186,12 @@ impl<'a> Run<'a> {
 
     /// The operation is over: gives everything back.
     fn end(&mut self, result: Result<Reply>, tick: &mut Tick<'_>) -> Result<Executed> {
-        self.step = Step::Over;
+        self.step.set(Step::Over);
         self.lease = None;
         self.server = None;
-        self.held.end(tick.now());
-        buffers::keep_request(self.operation.reclaim());
+        let now = tick.now();
+        self.held.end(self.shared, || now);
+        self.operation.reclaim(buffers::keep);
         let reply = result?;
         let selected = self.operation.take_server();
         let selected = selected.ok_or_else(|| Error::internal("a reply without a server"))?;
@@ -195,7 +210,8 @@ impl<'a> Run<'a> {
         if let Err(error) = self.shared.ensure_alive() {
             return Progress::Done(Err(error));
         }
-        self.step = Step::Pausing(Deadline::new(self.shared, until));
+        self.step
+            .set(Step::Pausing(Deadline::new(self.shared, until)));
         Progress::Continue
     }
 
@@ -224,7 +240,7 @@ impl<'a> Run<'a> {
                 }
                 let server = Arc::clone(server);
                 let checkout = CheckoutFuture::new(shared, server, deadline, ticket);
-                self.step = Step::CheckingOut(checkout);
+                self.step.set(Step::CheckingOut(checkout));
                 Progress::Continue
             }
         }
@@ -250,7 +266,11 @@ impl<'a> Run<'a> {
         if self.operation.sends_session(facts) {
             // Sessions: an implicit session is taken only once a connection is had.
             match &mut self.held {
-                held @ Held::None => *held = Held::Own(ImplicitSession::new(shared, now)),
+                held @ Held::None => {
+                    let mut state = SessionState::implicit();
+                    session::acquire(shared, &mut state, now);
+                    *held = Held::Own(state);
+                }
                 Held::Kept(slot) if slot.is_none() => {
                     **slot = Some(ImplicitSession::new(shared, now));
                 }
@@ -259,7 +279,7 @@ impl<'a> Run<'a> {
             }
         }
         let cluster_time = shared.cluster_time.load();
-        self.operation.lend(&mut buffers::request());
+        self.operation.lend(buffers::take);
         let session = self.held.state();
         let built = self
             .operation
@@ -291,7 +311,7 @@ impl<'a> Run<'a> {
         };
         lease.set_running(exchange);
         // From here on a drop leaves the session dirty; listeners may panic.
-        self.step = Step::Exchanging { silent };
+        self.step.set(Step::Exchanging { silent });
         let flight = self.flight.insert(Flight { monitor: None });
         if shared.outbox.wants_commands() {
             let operation = &self.operation;
@@ -316,7 +336,7 @@ impl<'a> Run<'a> {
         } else {
             ready!(lease.link().poll_reply_at(cx, tick)).map(|(reply, _)| Some(reply))
         };
-        self.step = Step::Next;
+        self.step.set(Step::Next);
         let monitor = self.flight.take().and_then(|flight| flight.monitor);
         lease.set_ended(tick.now());
         Poll::Ready(match result {
@@ -422,10 +442,11 @@ impl Drop for Run<'_> {
                 monitor.failed(self.shared, &Error::dropped(), self.shared.clock.now());
             }
         }
-        self.step = Step::Over;
+        self.step.set(Step::Over);
         self.server = None;
         self.lease = None;
-        self.held = Held::None;
+        let shared = self.shared;
+        self.held.end(shared, || shared.clock.now());
     }
 }
 
