@@ -165,12 +165,13 @@ pub fn reply_error(error: Error, generation: Generation, service_id: Option<Obje
 /// # Errors
 ///
 /// The server's, or what is malformed.
+#[inline]
 pub fn reply(
     reply: &Reply,
     session: Option<&mut SessionState>,
     gossip: impl FnOnce(&RawDocument),
 ) -> Result<(), Error> {
-    let facts = reply::facts(reply.document())?;
+    let facts = reply::facts_of(reply.as_bytes())?;
     if let Some(time) = facts.cluster_time {
         gossip(time);
     }

@@ -21,18 +21,21 @@ impl Instant {
     pub const MAX: Self = Self(u64::MAX);
 
     /// Creates an instant from nanoseconds since the epoch.
+    #[inline]
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
     /// Nanoseconds since the epoch.
+    #[inline]
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
     /// The time from `earlier` to `self`, or zero when `earlier` is later.
+    #[inline]
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -43,6 +46,7 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     /// Adds a duration; saturates at [`Instant::MAX`].
+    #[inline]
     fn add(self, rhs: Duration) -> Self {
         let nanos = u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
@@ -53,6 +57,7 @@ impl Sub for Instant {
     type Output = Duration;
 
     /// The time between two instants, zero when `rhs` is later.
+    #[inline]
     fn sub(self, rhs: Self) -> Duration {
         self.saturating_since(rhs)
     }

@@ -39,6 +39,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    #[inline]
     fn new(server: Arc<Server>, lease: PoolLease<Box<Link>>) -> Self {
         Self {
             server,
@@ -68,11 +69,13 @@ impl Lease {
     }
 
     /// Notes that a request is under way, so that a drop knows what to abandon.
+    #[inline]
     pub(crate) fn set_running(&mut self, exchange: ExchangeId) {
         self.running = Some(exchange);
     }
 
     /// Notes that the exchange has ended.
+    #[inline]
     pub(crate) fn set_ended(&mut self, now: Instant) {
         self.running = None;
         self.ended = Some(now);
@@ -122,6 +125,7 @@ pub(crate) enum Started {
 }
 
 /// Asks a server's pool for a connection.
+#[inline]
 pub(crate) fn start(server: &Arc<Server>, now: Instant) -> Started {
     loop {
         let checkout = server.with_pool("checkout", |cell| {
@@ -146,6 +150,7 @@ pub(crate) fn start(server: &Arc<Server>, now: Instant) -> Started {
 }
 
 /// A connection of a dead runtime goes back, and is closed; that says nothing about the server.
+#[inline]
 fn usable(server: &Arc<Server>, lease: PoolLease<Box<Link>>) -> Option<Lease> {
     let dead = lease.conn.life().is_dead();
     let lease = Lease::new(Arc::clone(server), lease);

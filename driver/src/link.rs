@@ -130,6 +130,7 @@ impl Link {
     }
 
     /// The incarnation of the runtime that the stream and the timer belong to.
+    #[inline]
     pub(crate) fn life(&self) -> &Incarnation {
         &self.life
     }
@@ -143,6 +144,7 @@ impl Link {
     }
 
     /// What operations need to know of the connection, once it is established.
+    #[inline]
     pub(crate) fn facts(&self) -> Option<&ConnFacts> {
         self.facts.as_ref()
     }
@@ -157,6 +159,7 @@ impl Link {
     }
 
     /// Puts a request into the machine; the bytes leave with the next poll.
+    #[inline]
     pub(crate) fn begin(
         &mut self,
         request: &Request,
@@ -202,6 +205,7 @@ impl Link {
     }
 
     /// As [`Self::poll_reply`], for those who tell the time.
+    #[inline]
     pub(crate) fn poll_reply_at(
         &mut self,
         cx: &mut Context<'_>,
@@ -311,6 +315,7 @@ impl Link {
     }
 
     /// Writes what the machine has; whether anything happened.
+    #[inline]
     fn write(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> bool {
         let mut first: [&[u8]; 2] = [&[]; 2];
         let written = match self.conn.poll_write(&mut first) {
@@ -333,6 +338,7 @@ impl Link {
     }
 
     /// Reads into the machine's space; whether anything happened.
+    #[inline]
     fn read(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> bool {
         let appended = match self.conn.read_tail() {
             Some((out, most)) => self.stream.poll_read_append(cx, out, most),
@@ -349,6 +355,7 @@ impl Link {
     }
 
     /// Arms or fires the timer; whether a deadline has passed.
+    #[inline]
     fn time(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> bool {
         let Some((deadline, _)) = self.conn.poll_timeout() else {
             return false;

@@ -95,6 +95,7 @@ impl Session {
         &mut self.state
     }
 
+    #[inline]
     pub(crate) fn acquire(&mut self, now: Instant) {
         acquire(&self.shared, &mut self.state, now);
     }
@@ -132,6 +133,7 @@ pub(crate) fn acquire(shared: &Shared, state: &mut SessionState, now: Instant) {
 }
 
 /// Gives a session's server session back, if it has one.
+#[inline]
 pub(crate) fn release(shared: &Shared, state: &mut SessionState, now: impl FnOnce() -> Instant) {
     let Some(session) = state.take_server() else {
         return;

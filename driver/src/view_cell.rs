@@ -33,6 +33,7 @@ pub(crate) struct ViewCell {
 /// The deployment does not say how long it keeps sessions.
 const UNKNOWN: u64 = u64::MAX;
 
+#[inline]
 fn session_timeout(snapshot: &Snapshot) -> u64 {
     let timeout = snapshot.view.description.logical_session_timeout;
     timeout.map_or(UNKNOWN, |timeout| {
@@ -55,6 +56,7 @@ impl ViewCell {
         }
     }
 
+    #[inline]
     pub(crate) fn load(&self) -> Arc<Snapshot> {
         Arc::clone(&self.latest.read().unwrap_or_else(PoisonError::into_inner))
     }

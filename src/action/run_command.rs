@@ -175,11 +175,11 @@ fn encode(command: &Document) -> Result<RawDocumentBuf> {
 }
 
 /// The name of a command is its first key.
-fn first_key(command: &RawDocument) -> Result<&str> {
+fn first_key(command: &RawDocument) -> Result<&[u8]> {
     let malformed = || Error::invalid_argument("command: not a valid BSON document");
     let mut first = codec::walk::Elements::new(command.as_bytes()).map_err(|_| malformed())?;
     match first.next() {
-        Some(Ok(element)) => std::str::from_utf8(element.key).map_err(|_| malformed()),
+        Some(Ok(element)) => Ok(element.key),
         Some(Err(_)) => Err(malformed()),
         None => Err(Error::invalid_argument(
             "command: the document must not be empty",
@@ -193,7 +193,7 @@ pub(super) fn build(
     command: RawDocumentBuf,
     criteria: Option<&SelectionCriteria>,
 ) -> Result<CommandSpec> {
-    let name = command_name(first_key(&command)?);
+    let name = command_name(first_key(&command)?)?;
     let mut spec = CommandSpec::new(name, scope.db.clone(), command);
     // The command of a user is not changed by what the database inherits.
     spec.target = Target::Read(read_preference(criteria));
@@ -227,18 +227,27 @@ fn build_cursor(
 
 /// The static name of a command: those that other parts treat in a special way are all here, and
 /// common ones for good events; others are called `runCommand`.
-fn command_name(name: &str) -> &'static str {
-    let start = prefix(name);
+fn command_name(name: &[u8]) -> Result<&'static str> {
+    let start = match name.first_chunk() {
+        Some(start) => u64::from_be_bytes(*start),
+        None => prefix(name),
+    };
     let first = PREFIXES.partition_point(|prefix| *prefix < start);
     let same = NAMES[first..].iter().zip(&PREFIXES[first..]);
     let mut same = same.take_while(|(_, prefix)| **prefix == start);
-    same.find(|(known, _)| **known == name)
-        .map_or("runCommand", |(known, _)| *known)
+    if let Some((known, _)) = same.find(|(known, _)| known.as_bytes() == name) {
+        return Ok(known);
+    }
+    match std::str::from_utf8(name) {
+        Ok(_) => Ok("runCommand"),
+        Err(_) => Err(Error::invalid_argument(
+            "command: not a valid BSON document",
+        )),
+    }
 }
 
 /// The first eight bytes of a name as a number, which orders as the bytes do.
-const fn prefix(name: &str) -> u64 {
-    let bytes = name.as_bytes();
+const fn prefix(bytes: &[u8]) -> u64 {
     let (mut number, mut at) = (0, 0);
     while at < 8 {
         number = number << 8
@@ -257,7 +266,7 @@ const PREFIXES: [u64; NAMES.len()] = {
     let mut prefixes = [0; NAMES.len()];
     let mut at = 0;
     while at < NAMES.len() {
-        prefixes[at] = prefix(NAMES[at]);
+        prefixes[at] = prefix(NAMES[at].as_bytes());
         at += 1;
     }
     prefixes
@@ -357,10 +366,14 @@ mod tests {
     fn known_commands_have_their_own_names() {
         assert!(NAMES.is_sorted());
         for name in NAMES {
-            assert_eq!(command_name(name), name);
+            assert_eq!(command_name(name.as_bytes()).unwrap(), name);
         }
         for name in ["", "Ping", "pin", "pings", "createIndexesX", "zzzzzzzzzzzz"] {
-            assert_eq!(command_name(name), "runCommand", "{name}");
+            assert_eq!(
+                command_name(name.as_bytes()).unwrap(),
+                "runCommand",
+                "{name}"
+            );
         }
     }
 }

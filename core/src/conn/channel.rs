@@ -74,11 +74,13 @@ impl Channel {
         Ok(channel)
     }
 
+    #[inline]
     pub(super) fn is_handshaking(&self) -> bool {
         let secure = self.secure.as_ref();
         secure.is_some_and(|secure| secure.tls.is_handshaking())
     }
 
+    #[inline]
     pub(super) fn is_secure(&self) -> bool {
         self.secure.is_some()
     }
@@ -87,15 +89,18 @@ impl Channel {
         &mut self.framer
     }
 
+    #[inline]
     pub(super) fn queue(&self) -> &WriteQueue {
         &self.queue
     }
 
+    #[inline]
     pub(super) fn handle_written(&mut self, n: usize) {
         self.queue.advance(n);
     }
 
     /// Where the next bytes of the socket go.
+    #[inline]
     pub(super) fn read_space(&mut self) -> &mut [u8] {
         match &mut self.secure {
             None => self.framer.space(),
@@ -109,6 +114,7 @@ impl Channel {
     }
 
     /// Where the rest of a long message goes, for readers that can append; never with TLS.
+    #[inline]
     pub(super) fn read_tail(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         match self.secure {
             None => self.framer.tail(),
@@ -116,6 +122,7 @@ impl Channel {
         }
     }
 
+    #[inline]
     pub(super) fn handle_read(&mut self, n: usize) -> Result<(), Error> {
         match &mut self.secure {
             None => self.framer.advance(n),
@@ -129,6 +136,7 @@ impl Channel {
     }
 
     /// Moves decrypted bytes to the framer; false when there are none.
+    #[inline]
     pub(super) fn pull_plaintext(&mut self) -> Result<bool, Error> {
         let Some(secure) = &mut self.secure else {
             return Ok(false);
@@ -147,6 +155,7 @@ impl Channel {
         }
     }
 
+    #[inline]
     pub(super) fn poll_frame(&mut self, max: usize) -> Result<Option<Frame>, FrameError> {
         self.framer.poll_frame(max)
     }
@@ -160,6 +169,7 @@ impl Channel {
     }
 
     /// Encodes, encrypts and queues a request.
+    #[inline]
     pub(super) fn send(
         &mut self,
         request: &Request,
@@ -186,6 +196,7 @@ impl Channel {
         Ok(())
     }
 
+    #[inline]
     fn flush(&mut self) {
         if let Some(secure) = &mut self.secure {
             self.queue

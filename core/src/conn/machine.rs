@@ -211,6 +211,7 @@ impl Connection {
 
     /// `n` bytes were read into [`read_space`](Self::read_space), or appended to
     /// [`read_tail`](Self::read_tail); 0 is the end of the stream.
+    #[inline]
     pub fn handle_read(&mut self, n: usize, now: Instant) {
         if matches!(self.state, State::Perished) {
             return;
@@ -320,6 +321,7 @@ impl Connection {
     /// # Errors
     ///
     /// [`BeginError`]; the connection stays idle unless TLS failed.
+    #[inline]
     pub fn begin(
         &mut self,
         request: &Request,
@@ -442,6 +444,7 @@ impl Connection {
         self.channel.room()
     }
 
+    #[inline]
     fn exchange_deadline(&self, deadline: Option<Instant>, now: Instant) -> Option<Instant> {
         let socket = match self.purpose {
             Purpose::Application => limit(self.config.socket_timeout, now),
@@ -450,6 +453,7 @@ impl Connection {
         [deadline, socket].into_iter().flatten().min()
     }
 
+    #[inline]
     fn next_id(&mut self) -> i32 {
         self.next_request = self.next_request.checked_add(1).unwrap_or(1);
         self.next_request
@@ -472,6 +476,7 @@ impl Connection {
         Ok(())
     }
 
+    #[inline]
     fn receive(&mut self, n: usize, now: Instant) -> Result<(), Error> {
         let handshaking = self.channel.is_handshaking();
         self.channel.handle_read(n)?;
@@ -489,6 +494,7 @@ impl Connection {
     }
 
     /// The longest message that may arrive.
+    #[inline]
     fn receive_max(&self) -> usize {
         let announced = self.hello().map_or(0, |hello| hello.max_message_size_bytes);
         let max = announced
@@ -500,6 +506,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn handle_frame(&mut self, frame: Frame, now: Instant) -> Result<(), Error> {
         let expected = match &self.state {
             State::Opening(opening) => opening.answers,
@@ -544,6 +551,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn handle_reply(
         &mut self,
         mut exchange: Exchange,
@@ -572,6 +580,7 @@ impl Connection {
         Ok(())
     }
 
+    #[inline]
     fn end_exchange(&mut self, now: Instant) {
         self.state = State::Idle;
         self.last_used = now;
@@ -624,6 +633,7 @@ impl Connection {
         )));
     }
 
+    #[inline]
     fn is_parting(&self) -> bool {
         matches!(&self.state, State::Opening(opening) if opening.parting.is_some())
     }

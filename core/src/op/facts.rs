@@ -29,6 +29,7 @@ pub struct ConnFacts {
 impl ConnFacts {
     /// Whether writes may carry a transaction number (Retryable Writes: "Supported Server
     /// Versions"). A standalone reports sessions, but refuses transaction numbers.
+    #[inline]
     #[must_use]
     pub fn supports_retryable_writes(&self) -> bool {
         self.sessions_supported && self.server_type != ServerType::Standalone

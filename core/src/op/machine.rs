@@ -198,6 +198,7 @@ impl Operation {
     /// Ends the operation without sending: sessions that the deployment or `w: 0` does not allow,
     /// no time left, or, on a retry, a server that cannot execute an equivalent command (then the
     /// error is that of the previous attempt).
+    #[inline]
     pub fn checked_out(
         &mut self,
         facts: &ConnFacts,
@@ -218,6 +219,7 @@ impl Operation {
         }
     }
 
+    #[inline]
     fn build(
         &mut self,
         facts: &ConnFacts,
@@ -303,7 +305,7 @@ impl Operation {
         if let State::Finished = self.state {
             return over();
         }
-        let facts = match reply::facts(reply.document()) {
+        let facts = match reply::facts_of(reply.as_bytes()) {
             Ok(facts) => facts,
             Err(error) => return self.finish(Err(error)),
         };
@@ -516,6 +518,7 @@ impl Operation {
         }
     }
 
+    #[inline]
     fn finish(&mut self, result: Result<Reply>) -> Progress {
         self.state = State::Finished;
         let address = self.selected.as_ref().map(|s| &s.address);

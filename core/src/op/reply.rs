@@ -62,10 +62,17 @@ fn document<'a>(name: &str, value: RawBsonRef<'a>) -> Result<&'a RawDocument> {
 /// # Errors
 ///
 /// [`ErrorKind::InvalidResponse`] when a field has a wrong type or `ok` is missing.
+#[inline]
 pub fn facts(doc: &RawDocument) -> Result<ReplyFacts<'_>> {
+    facts_of(doc.as_bytes())
+}
+
+/// As [`facts`], of the bytes of a reply.
+#[inline]
+pub(crate) fn facts_of(doc: &[u8]) -> Result<ReplyFacts<'_>> {
     let mut out = ReplyFacts::default();
     let mut ok = None;
-    for element in walk::elements(doc).map_err(invalid_reply)? {
+    for element in walk::Elements::new(doc).map_err(invalid_reply)? {
         let element = element.map_err(invalid_reply)?;
         let document = |name| {
             let document = element.document();

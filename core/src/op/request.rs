@@ -42,6 +42,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// Writes the attempt into `request`.
+#[inline]
 pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     let spec = parts.spec;
     request.name = spec.name;
@@ -89,6 +90,7 @@ pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     Ok(())
 }
 
+#[inline]
 fn append_session(out: &mut Vec<u8>, parts: &Parts<'_>) {
     if let Some(server) = parts.session.and_then(SessionState::server) {
         let mut lsid = LSID;
@@ -107,6 +109,7 @@ fn append_session(out: &mut Vec<u8>, parts: &Parts<'_>) {
     }
 }
 
+#[inline]
 fn append_concerns(out: &mut Vec<u8>, parts: &Parts<'_>) -> Result<()> {
     let spec = parts.spec;
     let snapshot = parts.session.filter(|s| s.is_snapshot());
@@ -148,6 +151,7 @@ fn takes_max_time(spec: &CommandSpec) -> bool {
 
 /// Commands that carry secrets are never compressed (OP_COMPRESSED: "Messages not allowed to be
 /// compressed").
+#[inline]
 fn is_compressible(name: &str) -> bool {
     const SECRET: [&str; 11] = [
         "authenticate",

@@ -66,11 +66,13 @@ impl ServerSession {
     }
 
     /// Takes the next transaction number.
+    #[inline]
     pub fn next_txn_number(&mut self) -> i64 {
         self.txn_number += 1;
         self.txn_number
     }
 
+    #[inline]
     fn is_worn_out(&self, timeout: Option<Duration>, load_balanced: bool, now: Instant) -> bool {
         // A load balancer's services may differ in their timeouts, so none is assumed.
         if load_balanced {
@@ -98,6 +100,7 @@ impl ServerSessionPool {
     /// The session that was used last, or a new one.
     ///
     /// `timeout` is the topology's logical session timeout.
+    #[inline]
     pub fn acquire(
         &mut self,
         timeout: Option<Duration>,
@@ -115,6 +118,7 @@ impl ServerSessionPool {
     }
 
     /// Takes a session back, and drops the ones that are worn out.
+    #[inline]
     pub fn release(
         &mut self,
         session: ServerSession,

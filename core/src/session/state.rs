@@ -27,6 +27,7 @@ pub struct SessionState {
 
 impl SessionState {
     /// A session of the driver's own.
+    #[inline]
     #[must_use]
     pub fn implicit() -> Self {
         Self {
@@ -104,22 +105,26 @@ impl SessionState {
     }
 
     /// The server session, once one was acquired.
+    #[inline]
     #[must_use]
     pub fn server(&self) -> Option<&ServerSession> {
         self.server.as_ref()
     }
 
     /// The server session, once one was acquired.
+    #[inline]
     pub fn server_mut(&mut self) -> Option<&mut ServerSession> {
         self.server.as_mut()
     }
 
     /// Gives the session its server session.
+    #[inline]
     pub fn set_server(&mut self, server: ServerSession) {
         self.server = Some(server);
     }
 
     /// Takes the server session out, for the pool.
+    #[inline]
     pub fn take_server(&mut self) -> Option<ServerSession> {
         self.server.take()
     }
@@ -144,6 +149,7 @@ impl SessionState {
     }
 
     /// Takes over what a reply says, be it a success or an error.
+    #[inline]
     pub fn observe(&mut self, reply: &ReplyFacts<'_>) {
         if let Some(time) = reply.operation_time {
             self.advance_operation_time(time);

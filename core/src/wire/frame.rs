@@ -41,6 +41,7 @@ impl Header {
     /// # Errors
     ///
     /// [`FrameError::Length`], or [`FrameError::Truncated`] for fewer than 16 bytes.
+    #[inline]
     pub fn parse(bytes: &[u8], max: usize) -> Result<Self, FrameError> {
         let (length, request_id) = (int(bytes, 0)?, int(bytes, 4)?);
         let (response_to, op_code) = (int(bytes, 8)?, int(bytes, 12)?);
@@ -60,6 +61,7 @@ impl Header {
     /// # Errors
     ///
     /// [`FrameError::TooLong`] when the length does not fit into the field.
+    #[inline]
     pub fn to_bytes(self) -> Result<[u8; HEADER_LEN], FrameError> {
         let length = i32::try_from(self.length).map_err(|_| FrameError::TooLong {
             length: self.length,
@@ -148,6 +150,7 @@ pub struct Framer {
 
 impl Framer {
     /// Where the next bytes go: never empty once all frames are polled.
+    #[inline]
     pub fn space(&mut self) -> &mut [u8] {
         if let Some(long) = &mut self.long {
             long.bytes.resize(long.header.length, 0);
@@ -166,6 +169,7 @@ impl Framer {
 
     /// Instead of [`space`](Self::space), for readers that can append to a vector: where the rest
     /// of a long frame goes, and how many bytes of it are missing. The room is not zeroed.
+    #[inline]
     pub fn tail(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let long = self.long.as_mut().filter(|long| !long.is_zeroed())?;
         let missing = long.header.length - long.filled;
@@ -174,6 +178,7 @@ impl Framer {
 
     /// `n` bytes were put into [`space`](Self::space), or appended to [`tail`](Self::tail); more
     /// than there was room for are not counted.
+    #[inline]
     pub fn advance(&mut self, n: usize) {
         match &mut self.long {
             Some(long) => {
@@ -189,6 +194,7 @@ impl Framer {
     /// # Errors
     ///
     /// [`FrameError::Length`] or [`FrameError::OpCode`]. The stream is then out of step and must be given up.
+    #[inline]
     pub fn poll_frame(&mut self, max: usize) -> Result<Option<Frame>, FrameError> {
         if let Some(long) = self.long.take_if(|long| long.is_whole()) {
             return Ok(Some(Frame {
@@ -269,6 +275,7 @@ impl Framer {
     }
 
     /// Gives the scratch buffer up, unless bytes of a frame are in it.
+    #[inline]
     pub fn reclaim(&mut self, scratch: &mut Vec<u8>) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);

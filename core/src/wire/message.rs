@@ -124,6 +124,7 @@ impl Reply {
     }
 
     /// The document.
+    #[inline]
     #[must_use]
     pub fn document(&self) -> &RawDocument {
         RawDocument::from_bytes(self.as_bytes()).expect("checked by the constructor")

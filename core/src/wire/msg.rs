@@ -30,6 +30,7 @@ const SEQUENCES_MAX: usize = 16;
 ///
 /// [`FrameError::TooLong`] when the message has more than `max` bytes, or the compressor's error.
 /// The queue is then unchanged.
+#[inline]
 pub fn encode(
     request: &Request,
     request_id: i32,
@@ -72,6 +73,7 @@ pub fn encode(
     Ok(())
 }
 
+#[inline]
 fn message_len(request: &Request) -> usize {
     let sequences = request.sequences.iter().fold(0_usize, |sum, sequence| {
         sum.saturating_add(sequence.identifier.len())
@@ -141,6 +143,7 @@ pub struct Incoming {
 /// # Errors
 ///
 /// A [`FrameError`] that names the field. The stream is then no longer usable.
+#[inline]
 pub fn decode(frame: Frame, size_max: usize) -> Result<Incoming, FrameError> {
     match frame.header.op_code {
         OP_MSG => decode_sections(frame.header, frame.bytes, HEADER_LEN),
@@ -171,6 +174,7 @@ pub fn decode(frame: Frame, size_max: usize) -> Result<Incoming, FrameError> {
     }
 }
 
+#[inline]
 fn decode_sections(header: Header, bytes: Chunk, start: usize) -> Result<Incoming, FrameError> {
     let mut at = Cursor::new(&bytes, start);
     let flags = at.int("flagBits")?.cast_unsigned();

@@ -185,6 +185,7 @@ impl<'a> Run<'a> {
     }
 
     /// The operation is over: gives everything back.
+    #[inline]
     fn end(&mut self, result: Result<Reply>, tick: &mut Tick<'_>) -> Result<Executed> {
         self.step.set(Step::Over);
         self.lease = None;
@@ -224,6 +225,7 @@ impl<'a> Run<'a> {
     }
 
     /// Asks for a connection.
+    #[inline]
     fn check_out(&mut self, tick: &mut Tick<'_>) -> Progress {
         let shared = self.shared;
         let Some(OpCount(server)) = &self.server else {
@@ -291,6 +293,7 @@ impl<'a> Run<'a> {
     }
 
     /// Puts the request on its way.
+    #[inline]
     fn send(&mut self, tick: &mut Tick<'_>) -> Progress {
         let shared = self.shared;
         let Some(lease) = self.lease.as_mut() else {
@@ -322,6 +325,7 @@ impl<'a> Run<'a> {
     }
 
     /// Waits for the reply.
+    #[inline]
     fn poll_exchange(
         &mut self,
         cx: &mut Context<'_>,
@@ -353,6 +357,7 @@ impl<'a> Run<'a> {
     }
 
     /// A reply came: gossip, tell the topology of state changes, decide about a retry.
+    #[inline]
     fn replied(
         &mut self,
         reply: Reply,

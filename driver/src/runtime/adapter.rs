@@ -17,6 +17,7 @@ use super::DialTarget;
 static ZERO: OnceLock<std::time::Instant> = OnceLock::new();
 
 /// A reading of the monotonic clock, as time since the process' zero.
+#[inline]
 #[must_use]
 pub fn instant(reading: std::time::Instant) -> Instant {
     let since = reading.saturating_duration_since(*ZERO.get_or_init(|| reading));

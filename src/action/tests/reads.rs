@@ -154,7 +154,7 @@ fn find_one_asks_for_a_single_batch_of_one() {
 #[test]
 fn a_body_of_one_find_needs_one_allocation() {
     let spec = find::build_one(&scope(), &doc! { "_id": bson::oid::ObjectId::new() }, None);
-    let bytes = spec.unwrap().body.as_bytes().to_vec();
+    let bytes = spec.unwrap().body.take_buffer();
     assert!(bytes.len() < bytes.capacity() && bytes.capacity() == 256);
 }
 
