@@ -14,6 +14,7 @@
 mod de;
 mod document;
 mod names;
+mod room;
 mod ser;
 pub mod walk;
 

@@ -12,6 +12,7 @@
 //! 2. Every text is checked to be UTF-8, and every length against the bytes there are.
 //! 3. It descends at most as many levels as it was given.
 
+mod fields;
 mod pieces;
 
 use std::borrow::Cow;
@@ -19,17 +20,21 @@ use std::borrow::Cow;
 use serde::{
     Deserialize,
     de::{
-        DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess,
-        Visitor,
-        value::{BorrowedStrDeserializer, CowStrDeserializer},
+        DeserializeSeed, Deserializer, IgnoredAny, VariantAccess, Visitor,
+        value::CowStrDeserializer,
     },
     forward_to_deserialize_any,
 };
 
-use self::pieces::{Piece, Pieces};
+use self::{
+    fields::{Fields, StructFields},
+    pieces::{Piece, Pieces},
+};
 use super::{
-    Fail, names,
-    walk::{Element, Elements, kind, text},
+    Fail,
+    document::string,
+    names,
+    walk::{Elements, kind, text},
 };
 
 /// Reads a whole document that is nested at most `levels` deep.
@@ -109,12 +114,8 @@ impl<'de> Value<'de> {
     /// The elements of this document or array.
     #[inline]
     fn fields(&self) -> Result<Fields<'de>, Fail> {
-        Ok(Fields {
-            elements: Elements::new(self.bytes)?,
-            value: None,
-            form: self.form,
-            levels: self.levels.checked_sub(1).ok_or(Fail)?,
-        })
+        let levels = self.levels.checked_sub(1).ok_or(Fail)?;
+        Fields::new(self.bytes, self.form, levels)
     }
 
     /// Shows the value as what it is.
@@ -240,10 +241,8 @@ impl<'de> Value<'de> {
             kind::BOOLEAN => self.boolean().map(drop),
             kind::DOCUMENT | kind::ARRAY => {
                 let mut fields = self.fields()?;
-                while fields.advance()?.is_some() {
-                    if let Some(value) = fields.value {
-                        value.check()?;
-                    }
+                while let Some(value) = fields.advance()? {
+                    value.check()?;
                 }
                 Ok(())
             }
@@ -280,7 +279,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
 
     likely! {
         deserialize_str: STRING => visit_borrowed_str(|v| v.plain_str());
-        deserialize_string: STRING => visit_borrowed_str(|v| v.plain_str());
+        deserialize_string: STRING => visit_string(|v| string(text(v.bytes).ok_or(Fail)?));
         deserialize_bool: BOOLEAN => visit_bool(|v| v.boolean());
         deserialize_i32: INT32 => visit_i32(|v| number(v.bytes).map(i32::from_le_bytes));
         deserialize_i64: INT64 => visit_i64(|v| number(v.bytes).map(i64::from_le_bytes));
@@ -295,10 +294,13 @@ impl<'de> Deserializer<'de> for Value<'de> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _fields: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fail> {
-        self.deserialize_map(visitor)
+        match self.kind {
+            kind::DOCUMENT => visitor.visit_map(StructFields::new(self.fields()?, fields)),
+            _ => self.visit(visitor, Hint::None),
+        }
     }
 
     #[inline]
@@ -370,98 +372,6 @@ impl<'de> Deserializer<'de> for Value<'de> {
     forward_to_deserialize_any! {
         char byte_buf unit unit_struct identifier tuple tuple_struct
         i8 i16 u8 u16 f32
-    }
-}
-
-/// Gives out the elements of a document or an array.
-struct Fields<'de> {
-    elements: Elements<'de>,
-    /// The value of the element that was last come to.
-    value: Option<Value<'de>>,
-    form: Form,
-    levels: u16,
-}
-
-impl<'de> Fields<'de> {
-    /// Goes to the next element and returns its name.
-    #[inline]
-    fn advance(&mut self) -> Result<Option<&'de str>, Fail> {
-        self.next_name()?.map(utf8).transpose()
-    }
-
-    /// Goes to the next element of an array, whose name nobody looks at.
-    #[inline]
-    fn advance_item(&mut self) -> Result<(), Fail> {
-        match self.next_name()? {
-            Some(name) if !name.is_ascii() => utf8(name).map(drop),
-            _ => Ok(()),
-        }
-    }
-
-    #[inline]
-    fn next_name(&mut self) -> Result<Option<&'de [u8]>, Fail> {
-        let Some(element) = self.elements.next() else {
-            self.value = None;
-            return Ok(None);
-        };
-        let Element { kind, key, value } = element?;
-        self.value = Some(Value {
-            kind,
-            form: self.form,
-            levels: self.levels,
-            bytes: value,
-        });
-        Ok(Some(key))
-    }
-}
-
-impl<'de> MapAccess<'de> for Fields<'de> {
-    type Error = Fail;
-
-    #[inline]
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Fail> {
-        match self.advance()? {
-            Some(key) => seed
-                .deserialize(BorrowedStrDeserializer::new(key))
-                .map(Some),
-            None => Ok(None),
-        }
-    }
-
-    #[inline]
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fail> {
-        seed.deserialize(self.value.ok_or(Fail)?)
-    }
-}
-
-impl<'de> SeqAccess<'de> for Fields<'de> {
-    type Error = Fail;
-
-    #[inline]
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Fail> {
-        self.advance_item()?;
-        self.value.map(|value| seed.deserialize(value)).transpose()
-    }
-}
-
-/// An enum is a document with the variant's name as the name of its first element.
-impl<'de> EnumAccess<'de> for Fields<'de> {
-    type Error = Fail;
-    type Variant = Value<'de>;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        mut self,
-        seed: V,
-    ) -> Result<(V::Value, Value<'de>), Fail> {
-        let name = self.advance()?.ok_or(Fail)?;
-        let variant = seed.deserialize(BorrowedStrDeserializer::<Fail>::new(name))?;
-        Ok((variant, self.value.ok_or(Fail)?))
     }
 }
 

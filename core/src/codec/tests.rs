@@ -5,6 +5,8 @@
 
 mod documents;
 mod mutations;
+mod structs;
+mod trees;
 mod types;
 
 use std::fmt::Debug;
