@@ -227,7 +227,10 @@ fn step_down<C: RowClient>(on: &impl Executor, uri: &str) -> Result {
             let (took, at) = (start.elapsed(), SystemTime::UNIX_EPOCH.elapsed()?);
             let mut writes = seen.lock().map_err(|_| "a panic")?;
             writes.count += 1;
-            writes.failed += u64::from(result.is_err());
+            if let Err(error) = result {
+                eprintln!("write {} failed: {error}", writes.count);
+                writes.failed += 1;
+            }
             if took > writes.longest {
                 writes.longest = took;
                 writes.ended = at.as_micros();
