@@ -23,6 +23,7 @@ pub(crate) struct Body {
 
 impl Body {
     /// Starts a body with the command's name and its first argument.
+    #[inline]
     pub(crate) fn new(name: &'static str, argument: &str) -> Self {
         let mut body = Self::empty();
         body.str(name, argument);
@@ -37,6 +38,7 @@ impl Body {
     }
 
     /// Starts a document with nothing in it.
+    #[inline]
     pub(crate) fn empty() -> Self {
         let mut bytes = buffers::take();
         bytes.reserve(BODY_CAPACITY);
@@ -44,12 +46,14 @@ impl Body {
         Self { bytes }
     }
 
+    #[inline]
     fn key(&mut self, kind: ElementType, key: &'static str) {
         self.bytes.push(kind as u8);
         self.bytes.extend_from_slice(key.as_bytes());
         self.bytes.push(0);
     }
 
+    #[inline]
     pub(crate) fn str(&mut self, key: &'static str, value: &str) {
         self.key(ElementType::String, key);
         // A length over the limit of BSON is refused by `finish`.
@@ -61,12 +65,14 @@ impl Body {
         self.bytes.push(0);
     }
 
+    #[inline]
     pub(crate) fn bool(&mut self, key: &'static str, value: bool) {
         self.key(ElementType::Boolean, key);
         self.bytes.push(u8::from(value));
     }
 
     /// Writes an `int32` where the number fits, otherwise an `int64`.
+    #[inline]
     pub(crate) fn int(&mut self, key: &'static str, value: i64) {
         if let Ok(short) = i32::try_from(value) {
             self.key(ElementType::Int32, key);
@@ -77,6 +83,7 @@ impl Body {
         }
     }
 
+    #[inline]
     pub(crate) fn document(&mut self, key: &'static str, value: &Document) -> Result<()> {
         self.key(ElementType::EmbeddedDocument, key);
         codec::append_document(value, &mut self.bytes)
@@ -141,6 +148,7 @@ impl Body {
     }
 
     /// Ends the document.
+    #[inline]
     pub(crate) fn finish(mut self) -> Result<RawDocumentBuf> {
         self.bytes.push(0);
         let len = i32::try_from(self.bytes.len())

@@ -76,6 +76,7 @@ impl Scope {
     }
 
     /// A command that reads: retried, sent to where the read preference says.
+    #[inline]
     pub(crate) fn read(
         &self,
         name: &'static str,
@@ -91,6 +92,7 @@ impl Scope {
     }
 
     /// A command that writes to the primary.
+    #[inline]
     pub(crate) fn write(
         &self,
         name: &'static str,
@@ -110,6 +112,7 @@ impl Scope {
 }
 
 /// The read preference of some criteria; primary where there are none.
+#[inline]
 pub(crate) fn read_preference(criteria: Option<&SelectionCriteria>) -> ReadPreference {
     criteria
         .and_then(SelectionCriteria::as_read_pref)
