@@ -179,7 +179,10 @@ pub fn reply(
         session.observe(&facts);
     }
     if facts.ok && facts.write_concern_error.is_none() {
-        return Ok(());
+        return match facts.lost_primary {
+            false => Ok(()),
+            true => Err(reply::lost_primary_error(reply.document())?),
+        };
     }
     reply::check(reply.document())
 }

@@ -9,7 +9,7 @@ mod action;
 mod config;
 mod description;
 mod draft;
-mod error_rules;
+pub(crate) mod error_rules;
 mod facts;
 mod machine;
 mod pools;

@@ -20,7 +20,7 @@ use mongo_client_core::{
     options::ClientOptions,
 };
 use mongo_client_sim::{Behaviour, Scripted, Stats, member_reply};
-use mongo_client_tests::sim::{ADDRESS, Servers, assert_quiet, drop_after, find_reply, pool};
+use mongo_client_tests::sim::{ADDRESS, Seen, Servers, assert_quiet, drop_after, find_reply, pool};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -418,13 +418,10 @@ fn a_primary_that_steps_down_is_left_for_the_new_one() {
     let things = things(&client);
     servers.sim.block_on(async {
         things.insert_one(doc! { "_id": 0 }).await.unwrap();
-        let (world, mut lost) = (servers.sim.clone(), false);
+        let mut lost = false;
         servers.set_rule(move |seen| {
             let first = seen.name() == "insert" && !std::mem::replace(&mut lost, true);
-            first.then(|| {
-                let _ = &world;
-                Scripted::Close
-            })
+            first.then_some(Scripted::Close)
         });
         servers.set_primary(B);
         things.insert_one(doc! { "_id": 1 }).await.unwrap();
@@ -442,6 +439,31 @@ fn a_primary_that_steps_down_is_left_for_the_new_one() {
         .iter()
         .filter(|e| matches!(e, CmapEvent::PoolCleared(e) if e.address.to_string() == A));
     assert_eq!(cleared.count(), 1);
+}
+
+#[test]
+fn a_write_that_an_old_primary_refuses_goes_to_the_new_one() {
+    let servers = Servers::replica_set(21, &[A, B]);
+    let client = servers.client(|_| {});
+    let things = things(&client);
+    servers.sim.block_on(async {
+        things.insert_one(doc! { "_id": 0 }).await.unwrap();
+        // The last check is longer ago than the shortest time between two.
+        servers.sim.sleep(SECOND).await;
+        let mut refused = false;
+        servers.set_rule(move |seen| {
+            let first = seen.name() == "insert" && !std::mem::replace(&mut refused, true);
+            let error = doc! { "index": 0, "code": 189, "errmsg": "Not primary while writing" };
+            first.then(|| Scripted::Reply(doc! { "ok": 1, "n": 0, "writeErrors": [error] }))
+        });
+        servers.set_primary(B);
+        things.insert_one(doc! { "_id": 1 }).await.unwrap();
+    });
+    let seen = servers.seen("insert");
+    let at: Vec<_> = seen.iter().map(|s| s.address).collect();
+    assert_eq!(at, [A, A, B]);
+    let number = |seen: &Seen| seen.command.get("txnNumber").cloned();
+    assert_eq!(number(&seen[1]), number(&seen[2]));
 }
 
 #[test]

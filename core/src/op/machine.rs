@@ -312,7 +312,8 @@ impl Operation {
         if let Some(session) = session {
             session.observe(&facts);
         }
-        if facts.ok && facts.write_concern_error.is_none() {
+        let lost_primary = facts.ok && facts.lost_primary && self.txn_number.is_some();
+        if facts.ok && facts.write_concern_error.is_none() && !lost_primary {
             return self.finish(Ok(reply));
         }
         let mut error = match self.reply_error(&reply, &facts) {
@@ -322,7 +323,8 @@ impl Operation {
         self.explain_transaction_numbers(&mut error);
         let stage = Stage::Exchange { sent: true };
         // Helpers read the counts beside a writeConcernError, unless they asked for an error.
-        let kept = (facts.ok && !self.spec.check_write_concern_error).then_some(reply);
+        let kept = facts.ok && (lost_primary || !self.spec.check_write_concern_error);
+        let kept = kept.then_some(reply);
         self.settle(Failure { error, stage }, kept, now, rng)
     }
 
@@ -380,6 +382,9 @@ impl Operation {
         let doc = reply.document();
         if !facts.ok {
             return reply::command_error(doc);
+        }
+        if facts.lost_primary && self.txn_number.is_some() {
+            return reply::lost_primary_error(doc);
         }
         let error = reply::write_concern_failure(doc, facts)?;
         error.ok_or_else(|| Error::internal("a failed reply without error"))

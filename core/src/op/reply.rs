@@ -10,6 +10,7 @@ use crate::{
     error::{CommandError, Error, ErrorKind, Result, WriteConcernError, WriteError, WriteFailure},
     nesting,
     op::walk,
+    topology::error_rules::is_state_change_code,
     wire::Reply,
 };
 
@@ -28,6 +29,8 @@ pub struct ReplyFacts<'a> {
     pub cursor: Option<&'a RawDocument>,
     /// `atClusterTime` of the reply itself; see [`Self::snapshot_time`].
     pub at_cluster_time: Option<Timestamp>,
+    /// Whether a document was not written because the server was no primary any more.
+    pub(crate) lost_primary: bool,
 }
 
 /// An [`ErrorKind::InvalidResponse`] that names a field.
@@ -85,8 +88,10 @@ pub(crate) fn facts_of(doc: &[u8]) -> Result<ReplyFacts<'_>> {
             b"writeConcernError" => {
                 out.write_concern_error = Some(document("writeConcernError")?);
             }
-            b"writeErrors" if element.array().is_none() => {
-                return Err(invalid("writeErrors", "not an array"));
+            b"writeErrors" => {
+                let errors = element.array();
+                let errors = errors.ok_or_else(|| invalid("writeErrors", "not an array"))?;
+                out.lost_primary = lost_primary(errors);
             }
             // Commands of the caller's own may answer with a `cursor` of any type.
             b"cursor" => out.cursor = element.document(),
@@ -108,6 +113,41 @@ impl ReplyFacts<'_> {
         let time = walk::find(cursor.as_bytes(), "atClusterTime", "cursor");
         walk::timestamp(&time.ok()??)
     }
+}
+
+/// Whether one of the `writeErrors` says that the server is no writable primary any more. What is
+/// malformed is left to whoever reads them.
+#[cold]
+fn lost_primary(errors: &[u8]) -> bool {
+    let Ok(errors) = walk::Elements::new(errors) else {
+        return false;
+    };
+    errors.map_while(std::result::Result::ok).any(|error| {
+        let code = error.document().and_then(|error| {
+            let code = walk::find(error.as_bytes(), "code", "writeErrors.code");
+            walk::integer(&code.ok()??)
+        });
+        code.and_then(|code| i32::try_from(code).ok())
+            .is_some_and(is_state_change_code)
+    })
+}
+
+/// The first write error that is [`ReplyFacts::lost_primary`].
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidResponse`] that names the field.
+#[cold]
+pub(crate) fn lost_primary_error(doc: &RawDocument) -> Result<Error> {
+    let list = field(doc, "writeErrors")?.and_then(RawBsonRef::as_array);
+    let list = list.ok_or_else(|| invalid("writeErrors", "not an array"))?;
+    let errors = write_errors(list)?;
+    let lost = errors
+        .into_iter()
+        .find(|(_, e)| is_state_change_code(e.code));
+    let (_, error) = lost.ok_or_else(|| Error::internal("a lost primary without an error"))?;
+    let kind = ErrorKind::Write(WriteFailure::WriteError(error));
+    Ok(Error::new(kind).with_response(doc.to_owned()))
 }
 
 /// The error of a reply that is no BSON.

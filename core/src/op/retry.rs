@@ -14,12 +14,16 @@ use crate::{
     },
     rng::Rng,
     time::Instant,
+    topology::error_rules::is_state_change_code,
 };
 
 /// The first wire version (MongoDB 4.4) whose servers label retryable writes themselves.
 const LABELLING_WIRE_VERSION: i32 = 9;
 /// The base of the back-off after an overload, unless the server sends another.
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
+/// How long a step-down takes to be heard of, at least from servers that stream their hello: a write
+/// that the old primary refused in its `writeErrors` is repeated after that.
+const STEP_DOWN_PAUSE: Duration = Duration::from_millis(20);
 /// The longest back-off.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
@@ -100,7 +104,11 @@ pub fn decide(
     if attempt > allowed {
         return Decision::Fail;
     }
-    let pause = overload.then(|| backoff(attempt, error.base_backoff(), rng));
+    let lost_primary = matches!(&*error.kind, ErrorKind::Write(WriteFailure::WriteError(_)));
+    let pause = match overload {
+        true => Some(backoff(attempt, error.base_backoff(), rng)),
+        false => lost_primary.then_some(STEP_DOWN_PAUSE),
+    };
     if let Some(deadline) = policy.deadline
         && now + pause.unwrap_or_default() >= deadline
     {
@@ -172,6 +180,8 @@ pub fn classify(error: &mut Error, attempt: &Attempt) {
                 ErrorKind::Write(WriteFailure::WriteConcernError(e)) => {
                     unlabelled && !attempt.mongos && RETRYABLE_WRITE_CODES.contains(&e.code)
                 }
+                // No server labels these; docs/decisions/008-writes-refused-by-an-old-primary.md.
+                ErrorKind::Write(WriteFailure::WriteError(e)) => is_state_change_code(e.code),
                 _ => is_lost_connection(inner),
             }
         }

@@ -1,7 +1,7 @@
 //! Which errors of applications say something about the server (SDAM: "Application errors").
 //!
 //! Pure functions over an [`AppError`]. Codes decide when there is one; texts only without a code;
-//! `writeErrors` are never read.
+//! `writeErrors` change no server, they only hasten its next check.
 
 use super::{AppError, ErrorPhase};
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
 pub(super) enum Verdict {
     /// Nothing.
     Ignore,
+    /// The server may not be what it was: ask it.
+    Suspect,
     /// The server is reachable but not what it was: "not writable primary", "node is recovering".
     StateChange {
         /// The server is going down, so its connections are useless.
@@ -40,6 +42,11 @@ pub(super) fn judge(app: &AppError) -> Verdict {
         return Verdict::StateChange {
             shutdown: SHUTDOWN.contains(&code),
         };
+    }
+    if let ErrorKind::Write(WriteFailure::WriteError(e)) = &*app.error.kind
+        && is_state_change_code(e.code)
+    {
+        return Verdict::Suspect;
     }
     // Backpressure: the label is on network errors up to the hello, except those that are not the
     // server's fault to overload (name lookup, certificates, proxies).
@@ -77,9 +84,14 @@ fn reported(error: &Error) -> Option<(i32, &str)> {
     Some((code, concern.get_str("errmsg").unwrap_or_default()))
 }
 
+/// Whether a code says "not writable primary" or "node is recovering".
+pub(crate) fn is_state_change_code(code: i32) -> bool {
+    RECOVERING.contains(&code) || NOT_WRITABLE_PRIMARY.contains(&code)
+}
+
 fn is_state_change(code: i32, message: &str) -> bool {
     if code != 0 {
-        return RECOVERING.contains(&code) || NOT_WRITABLE_PRIMARY.contains(&code);
+        return is_state_change_code(code);
     }
     // "not master or secondary" contains "not master": both are state changes.
     message.contains("node is recovering") || message.contains("not master")

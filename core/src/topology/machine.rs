@@ -234,6 +234,10 @@ impl Topology {
         };
         match verdict {
             Verdict::Ignore => {}
+            Verdict::Suspect => {
+                self.actions
+                    .push_back(TopologyAction::CheckNow { id: server });
+            }
             Verdict::StateChange { shutdown } => {
                 let new = ServerDescription::failed(address, error, error_version, Some(now));
                 let order = if shutdown { clear } else { PoolOrder::Keep };

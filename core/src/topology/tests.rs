@@ -1,6 +1,6 @@
 //! The traps of the specification that its files do not reach.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bson::{Document, doc, oid::ObjectId};
 
@@ -211,19 +211,12 @@ fn network_error_of_an_application_cancels_the_check_and_requests_none() {
 #[test]
 fn errors_that_say_nothing_about_the_server_change_nothing() {
     let mut topology = replica_set();
-    let write_error = WriteError {
-        code: 91,
-        ..WriteError::default()
-    };
     let nothing = [
         (io_error(io::ErrorKind::TimedOut), ErrorPhase::Established),
         (command_error(11000, None), ErrorPhase::Established),
         (command_error(10107, Some(5)), ErrorPhase::Established),
         (Error::invalid_response("x"), ErrorPhase::Established),
-        (
-            Error::new(ErrorKind::Write(WriteFailure::WriteError(write_error))),
-            ErrorPhase::Established,
-        ),
+        (write_error(11000), ErrorPhase::Established),
         (
             io_error(io::ErrorKind::TimedOut).with_label(SYSTEM_OVERLOADED_ERROR),
             ErrorPhase::Hello,
@@ -239,6 +232,23 @@ fn errors_that_say_nothing_about_the_server_change_nothing() {
         let text = error.to_string();
         assert_eq!(fail(&mut topology, error, phase), [""; 0], "{text}");
     }
+}
+
+fn write_error(code: i32) -> Error {
+    let error = WriteError {
+        code,
+        ..WriteError::default()
+    };
+    Error::new(ErrorKind::Write(WriteFailure::WriteError(error)))
+}
+
+#[test]
+fn write_errors_of_a_lost_primary_hasten_its_check_and_change_nothing() {
+    let mut topology = replica_set();
+    let before = topology.view();
+    let actions = fail(&mut topology, write_error(189), ErrorPhase::Established);
+    assert_eq!(actions, ["check s0"]);
+    assert!(Arc::ptr_eq(&topology.view(), &before));
 }
 
 #[test]
