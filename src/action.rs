@@ -51,7 +51,6 @@ use mongo_client_driver::Execution;
 
 pub use mongo_client_core::uri::ParseConnectionString;
 
-pub(crate) use self::scope::{Concerns, Place, Scope};
 pub use self::{
     aggregate::Aggregate,
     count::{CountDocuments, EstimatedDocumentCount},
@@ -68,6 +67,11 @@ pub use self::{
     run_command::{RunCommand, RunCursorCommand},
     update::{ReplaceOne, Update},
 };
+pub(crate) use self::{
+    body::Body,
+    scope::{Concerns, Place, Scope},
+};
+pub use crate::client::Fsync;
 use crate::{
     client::{Executed, SessionArg},
     session::ClientSession,
@@ -207,7 +211,8 @@ macro_rules! session_setter {
     };
 }
 
-use {action, session_setter};
+pub(crate) use action;
+use session_setter;
 
 /// The session of an execution: the caller's, or one of its own.
 fn session_arg(session: Option<&mut ClientSession>) -> SessionArg<'_> {

@@ -1,5 +1,8 @@
 //! The client handle, its builder and its end.
 
+mod admin;
+mod members;
+
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
@@ -18,6 +21,8 @@ use mongo_client_core::{
 use mongo_client_driver::{Ambient, Execution, Handle, RuntimeSource, runtime::Runtime};
 
 use crate::{action::Concerns, default_runtime, session::ClientSession};
+
+pub use self::admin::Fsync;
 
 pub(crate) use mongo_client_driver::{Executed, ImplicitSession};
 

@@ -11,6 +11,7 @@ use crate::{
     action::{Concerns, Place, Scope},
     client::Client,
     collection::Collection,
+    namespace,
     options::{CollectionOptions, DatabaseOptions},
 };
 
@@ -43,6 +44,7 @@ impl Client {
         let scope = Scope {
             db: name.into(),
             name: Box::default(),
+            invalid: namespace::check_database(name).err().map(Box::new),
             concerns,
         };
         let client = self.clone();
@@ -118,6 +120,10 @@ impl Database {
         let scope = Scope {
             db: inherited.db.clone(),
             name: name.into(),
+            invalid: inherited.invalid.clone().or_else(|| {
+                let checked = namespace::check_collection(&inherited.db, name);
+                checked.err().map(Box::new)
+            }),
             concerns: own.over(inherited.concerns.as_ref()),
         };
         Collection::new(Place {

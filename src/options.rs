@@ -38,9 +38,10 @@ pub use self::{
     common::{CursorType, Hint, ReturnDocument, UpdateModifications},
     database::{
         ChangeStreamPreAndPostImages, ClusteredIndex, CollectionOptions, CreateCollectionOptions,
-        DatabaseOptions, DropCollectionOptions, DropDatabaseOptions, IndexOptionDefaults,
-        ListCollectionsOptions, ListDatabasesOptions, RunCommandOptions, RunCursorCommandOptions,
-        TimeseriesGranularity, TimeseriesOptions, ValidationAction, ValidationLevel,
+        DatabaseOptions, DropCollectionOptions, DropDatabaseOptions, FsyncOptions,
+        IndexOptionDefaults, ListCollectionsOptions, ListDatabasesOptions, RunCommandOptions,
+        RunCursorCommandOptions, TimeseriesGranularity, TimeseriesOptions, ValidationAction,
+        ValidationLevel,
     },
     read::{
         AggregateOptions, CountOptions, DistinctOptions, EstimatedDocumentCountOptions,
@@ -53,7 +54,7 @@ pub use self::{
 };
 pub(crate) use self::{
     database::{
-        create_collection_setters, drop_collection_setters, drop_database_setters,
+        create_collection_setters, drop_collection_setters, drop_database_setters, fsync_setters,
         list_collections_setters, list_databases_setters, run_command_setters,
         run_cursor_command_setters,
     },

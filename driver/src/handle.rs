@@ -168,7 +168,12 @@ impl Handle {
         self.shared().await.map(drop)
     }
 
-    async fn shared(&self) -> Result<&Arc<Shared>> {
+    /// What the client has started, if it has.
+    pub(crate) fn started(&self) -> Option<&Arc<Shared>> {
+        self.inner.shared.get()
+    }
+
+    pub(crate) async fn shared(&self) -> Result<&Arc<Shared>> {
         if let Some(shared) = self.inner.shared.get() {
             return Ok(shared);
         }

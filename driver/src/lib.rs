@@ -7,6 +7,7 @@
 pub mod buffers;
 mod cluster_time;
 mod command_events;
+mod current;
 mod dial;
 pub mod environment;
 mod exec;

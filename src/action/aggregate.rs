@@ -178,7 +178,7 @@ pub(super) fn build(
         spec
     } else {
         let criteria = options.and_then(|o| o.selection_criteria.as_ref());
-        scope.read("aggregate", body.finish()?, criteria, read_concern)
+        scope.read("aggregate", body.finish()?, criteria, read_concern)?
     };
     Ok((spec, settings))
 }

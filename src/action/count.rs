@@ -118,14 +118,14 @@ pub(super) fn build(
     body.put("pipeline", &pipeline)?;
     body.document("cursor", &Document::new())?;
     let Some(o) = options else {
-        return Ok(scope.read("aggregate", body.finish()?, None, None));
+        return scope.read("aggregate", body.finish()?, None, None);
     };
     body.opt("hint", o.hint.as_ref())?;
     body.opt("collation", o.collation.as_ref())?;
     body.opt_max_time(o.max_time)?;
     body.opt_bson("comment", o.comment.as_ref())?;
     let (criteria, concern) = (o.selection_criteria.as_ref(), o.read_concern.as_ref());
-    Ok(scope.read("aggregate", body.finish()?, criteria, concern))
+    scope.read("aggregate", body.finish()?, criteria, concern)
 }
 
 /// Builds the `count` command.
@@ -135,10 +135,10 @@ pub(super) fn build_estimated(
 ) -> Result<CommandSpec> {
     let mut body = Body::new("count", &scope.name);
     let Some(o) = options else {
-        return Ok(scope.read("count", body.finish()?, None, None));
+        return scope.read("count", body.finish()?, None, None);
     };
     body.opt_max_time(o.max_time)?;
     body.opt_bson("comment", o.comment.as_ref())?;
     let (criteria, concern) = (o.selection_criteria.as_ref(), o.read_concern.as_ref());
-    Ok(scope.read("count", body.finish()?, criteria, concern))
+    scope.read("count", body.finish()?, criteria, concern)
 }

@@ -8,6 +8,7 @@ use mongo_client_core::{
 use super::{Place, Scope, action, body::Body, session_arg, session_setter};
 use crate::{
     database::Database,
+    namespace,
     options::{CreateCollectionOptions, create_collection_setters},
     session::ClientSession,
 };
@@ -58,6 +59,7 @@ pub(super) fn build(
     name: &str,
     options: Option<&CreateCollectionOptions>,
 ) -> Result<CommandSpec> {
+    namespace::check_collection(&scope.db, name)?;
     let mut body = Body::new("create", name);
     if let Some(o) = options {
         body.opt_bool("capped", o.capped);

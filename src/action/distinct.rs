@@ -68,12 +68,12 @@ pub(super) fn build(
     body.str("key", field_name);
     body.document("query", filter)?;
     let Some(o) = options else {
-        return Ok(scope.read("distinct", body.finish()?, None, None));
+        return scope.read("distinct", body.finish()?, None, None);
     };
     body.opt("collation", o.collation.as_ref())?;
     body.opt_bson("comment", o.comment.as_ref())?;
     body.opt("hint", o.hint.as_ref())?;
     body.opt_max_time(o.max_time)?;
     let (criteria, concern) = (o.selection_criteria.as_ref(), o.read_concern.as_ref());
-    Ok(scope.read("distinct", body.finish()?, criteria, concern))
+    scope.read("distinct", body.finish()?, criteria, concern)
 }

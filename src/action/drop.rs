@@ -37,11 +37,7 @@ impl Database {
     ///
     /// See [the module](crate::action) for errors and cancellation.
     pub fn drop(&self) -> DropDatabase<'_> {
-        DropDatabase {
-            place: self.place(),
-            options: None,
-            session: None,
-        }
+        DropDatabase::owned(self.clone())
     }
 }
 
@@ -82,7 +78,7 @@ action!(impl ['a] DropCollection<'a> => ());
 #[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct DropDatabase<'a> {
-    place: &'a Place,
+    database: Database,
     options: Option<Box<DropDatabaseOptions>>,
     session: Option<&'a mut ClientSession>,
 }
@@ -91,10 +87,19 @@ drop_database_setters!(impl ['a] DropDatabase<'a>);
 session_setter!(impl ['a] DropDatabase<'a>);
 
 impl DropDatabase<'_> {
+    pub(crate) fn owned(database: Database) -> Self {
+        Self {
+            database,
+            options: None,
+            session: None,
+        }
+    }
+
     async fn perform(self) -> Result<()> {
         let concern = self.options.as_ref().and_then(|o| o.write_concern.as_ref());
-        let spec = build_database(&self.place.scope, concern)?;
-        self.place
+        let place = self.database.place();
+        let spec = build_database(&place.scope, concern)?;
+        place
             .client
             .execute(spec, session_arg(self.session))
             .await?;

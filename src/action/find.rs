@@ -168,7 +168,7 @@ pub(super) fn build(
     body.document("filter", filter)?;
     let mut settings = CursorSpec::default();
     let Some(o) = options else {
-        return Ok((scope.read("find", body.finish()?, None, None), settings));
+        return Ok((scope.read("find", body.finish()?, None, None)?, settings));
     };
     let kind = o.cursor_type.unwrap_or_default();
     if o.max_await_time.is_some() && kind != CursorType::TailableAwait {
@@ -216,7 +216,7 @@ pub(super) fn build(
     settings.comment.clone_from(&o.comment);
     let (criteria, concern) = (o.selection_criteria.as_ref(), o.read_concern.as_ref());
     Ok((
-        scope.read("find", body.finish()?, criteria, concern),
+        scope.read("find", body.finish()?, criteria, concern)?,
         settings,
     ))
 }
@@ -232,7 +232,7 @@ pub(super) fn build_one(
     body.int("limit", 1);
     body.bool("singleBatch", true);
     let Some(o) = options else {
-        return Ok(scope.read("find", body.finish()?, None, None));
+        return scope.read("find", body.finish()?, None, None);
     };
     body.opt_document("sort", o.sort.as_ref())?;
     body.opt_document("projection", o.projection.as_ref())?;
@@ -249,5 +249,5 @@ pub(super) fn build_one(
     body.opt("collation", o.collation.as_ref())?;
     body.opt_document("let", o.let_vars.as_ref())?;
     let (criteria, concern) = (o.selection_criteria.as_ref(), o.read_concern.as_ref());
-    Ok(scope.read("find", body.finish()?, criteria, concern))
+    scope.read("find", body.finish()?, criteria, concern)
 }

@@ -175,7 +175,7 @@ pub(super) fn build(
         }
     }
     body.raw("cursor", &cursor.finish()?);
-    let mut spec = CommandSpec::new("listCollections", scope.db.clone(), body.finish()?);
+    let mut spec = scope.command("listCollections", body.finish()?)?;
     spec.target = Target::Read(ReadPreference::Primary);
     spec.retryability = Retryability::Read;
     Ok((spec, settings))

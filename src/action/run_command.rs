@@ -194,7 +194,7 @@ pub(super) fn build(
     criteria: Option<&SelectionCriteria>,
 ) -> Result<CommandSpec> {
     let name = command_name(first_key(&command)?)?;
-    let mut spec = CommandSpec::new(name, scope.db.clone(), command);
+    let mut spec = scope.command(name, command)?;
     // The command of a user is not changed by what the database inherits.
     spec.target = Target::Read(read_preference(criteria));
     spec.user_command = true;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bson::RawDocumentBuf;
 use mongo_client_core::{
     concern::{ReadConcern, WriteConcern},
-    error::Result,
+    error::{Error, Result},
     op::{CommandSpec, Name, Retryability, Target},
     read_preference::{ReadPreference, SelectionCriteria},
 };
@@ -25,6 +25,8 @@ pub(crate) struct Scope {
     pub(crate) db: Name,
     /// The collection; empty for a database.
     pub(crate) name: Box<str>,
+    /// Why no command can be built: a name breaks a rule.
+    pub(crate) invalid: Option<Box<Error>>,
     /// Shared with whoever they are inherited from; `None` where there are none.
     pub(crate) concerns: Option<Arc<Concerns>>,
 }
@@ -63,6 +65,19 @@ impl Concerns {
 }
 
 impl Scope {
+    /// A command on the database.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidName` when the name of the database or the collection breaks a rule.
+    #[inline]
+    pub(crate) fn command(&self, name: &'static str, body: RawDocumentBuf) -> Result<CommandSpec> {
+        match &self.invalid {
+            None => Ok(CommandSpec::new(name, self.db.clone(), body)),
+            Some(error) => Err(Error::clone(error)),
+        }
+    }
+
     pub(crate) fn read_concern(&self) -> Option<&ReadConcern> {
         self.concerns.as_ref()?.read_concern.as_ref()
     }
@@ -83,12 +98,12 @@ impl Scope {
         body: RawDocumentBuf,
         criteria: Option<&SelectionCriteria>,
         read_concern: Option<&ReadConcern>,
-    ) -> CommandSpec {
-        let mut spec = CommandSpec::new(name, self.db.clone(), body);
+    ) -> Result<CommandSpec> {
+        let mut spec = self.command(name, body)?;
         spec.target = Target::Read(read_preference(criteria.or(self.criteria())));
         spec.retryability = Retryability::Read;
         spec.read_concern = read_concern.or(self.read_concern()).cloned();
-        spec
+        Ok(spec)
     }
 
     /// A command that writes to the primary.
@@ -100,7 +115,7 @@ impl Scope {
         retryability: Retryability,
         write_concern: Option<&WriteConcern>,
     ) -> Result<CommandSpec> {
-        let mut spec = CommandSpec::new(name, self.db.clone(), body);
+        let mut spec = self.command(name, body)?;
         spec.retryability = retryability;
         spec.write_concern = write_concern.or(self.write_concern()).cloned();
         if let Some(concern) = &spec.write_concern {

@@ -25,6 +25,7 @@ fn scope() -> Scope {
     Scope {
         db: "db".into(),
         name: "coll".into(),
+        invalid: None,
         concerns: concerns.share(),
     }
 }

@@ -244,6 +244,21 @@ option_struct! {
 }
 
 option_struct! {
+    $ fsync_setters;
+    /// Options of [`Client::fsync`](crate::Client::fsync).
+    pub struct FsyncOptions {
+        /// Whether the server returns at once, without waiting for the disk (PyMongo: `async`). Not
+        /// together with `lock`. Default: false. Servers of today accept it and wait anyway.
+        async_: value bool,
+        /// A value that shows up in the server's logs and profiles.
+        comment: into Bson,
+        /// Whether to lock the server, so that it takes no writes until
+        /// [`Client::unlock`](crate::Client::unlock). Default: false.
+        lock: value bool,
+    }
+}
+
+option_struct! {
     $ list_collections_setters;
     /// Options of `list_collections` and `list_collection_names`.
     pub struct ListCollectionsOptions {

@@ -1,19 +1,22 @@
 //! The blocking client handle and its builder.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bson::Document;
 
 use mongo_client_core::{
     concern::{ReadConcern, WriteConcern},
     error::Result,
+    net::ServerAddress,
     options::ClientOptions,
-    read_preference::SelectionCriteria,
+    read_preference::{ReadPreference, SelectionCriteria},
     topology::TopologyDescription,
 };
 use mongo_client_driver::{Handle, runtime::Runtime};
 
 use super::{Database, reactor, wait};
 use crate::{
-    action::{ListDatabaseNames, ListDatabases},
+    action::{DropDatabase, Fsync, ListDatabaseNames, ListDatabases},
     client::Shutdown,
     options::DatabaseOptions,
     session::StartSession,
@@ -125,6 +128,139 @@ impl Client {
     #[must_use]
     pub fn default_database(&self) -> Option<Database> {
         self.inner.default_database().map(Database::new)
+    }
+
+    /// See [`Client::get_default_database`](crate::Client::get_default_database).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when there is neither a database in the connection string nor a default.
+    pub fn get_default_database(&self, default: Option<&str>) -> Result<Database> {
+        self.inner.get_default_database(default).map(Database::new)
+    }
+
+    /// See [`Client::address`](crate::Client::address).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidOperation` when operations are spread over several routers.
+    pub fn address(&self) -> Result<Option<ServerAddress>> {
+        self.inner.address()
+    }
+
+    /// See [`Client::nodes`](crate::Client::nodes).
+    #[must_use]
+    pub fn nodes(&self) -> BTreeSet<ServerAddress> {
+        self.inner.nodes()
+    }
+
+    /// See [`Client::primary`](crate::Client::primary).
+    #[must_use]
+    pub fn primary(&self) -> Option<ServerAddress> {
+        self.inner.primary()
+    }
+
+    /// See [`Client::secondaries`](crate::Client::secondaries).
+    #[must_use]
+    pub fn secondaries(&self) -> BTreeSet<ServerAddress> {
+        self.inner.secondaries()
+    }
+
+    /// See [`Client::arbiters`](crate::Client::arbiters).
+    #[must_use]
+    pub fn arbiters(&self) -> BTreeSet<ServerAddress> {
+        self.inner.arbiters()
+    }
+
+    /// See [`Client::is_primary`](crate::Client::is_primary). Blocks until a server is found.
+    ///
+    /// # Errors
+    ///
+    /// `ServerSelection` when none is found in time.
+    pub fn is_primary(&self) -> Result<bool> {
+        wait(self.inner.is_primary())
+    }
+
+    /// See [`Client::is_mongos`](crate::Client::is_mongos). Blocks until a server is found.
+    ///
+    /// # Errors
+    ///
+    /// `ServerSelection` when none is found in time.
+    pub fn is_mongos(&self) -> Result<bool> {
+        wait(self.inner.is_mongos())
+    }
+
+    /// See [`Client::max_pool_size`](crate::Client::max_pool_size).
+    #[must_use]
+    pub fn max_pool_size(&self) -> Option<u32> {
+        self.inner.max_pool_size()
+    }
+
+    /// See [`Client::max_bson_size`](crate::Client::max_bson_size).
+    #[must_use]
+    pub fn max_bson_size(&self) -> usize {
+        self.inner.max_bson_size()
+    }
+
+    /// See [`Client::max_message_size`](crate::Client::max_message_size).
+    #[must_use]
+    pub fn max_message_size(&self) -> usize {
+        self.inner.max_message_size()
+    }
+
+    /// See [`Client::max_write_batch_size`](crate::Client::max_write_batch_size).
+    #[must_use]
+    pub fn max_write_batch_size(&self) -> usize {
+        self.inner.max_write_batch_size()
+    }
+
+    /// See [`Client::local_threshold`](crate::Client::local_threshold).
+    #[must_use]
+    pub fn local_threshold(&self) -> Duration {
+        self.inner.local_threshold()
+    }
+
+    /// See [`Client::read_preference`](crate::Client::read_preference).
+    #[must_use]
+    pub fn read_preference(&self) -> ReadPreference {
+        self.inner.read_preference()
+    }
+
+    /// See [`Client::drop_database`](crate::Client::drop_database).
+    pub fn drop_database(&self, database: impl AsRef<str>) -> DropDatabase<'static> {
+        self.inner.drop_database(database)
+    }
+
+    /// See [`Client::server_info`](crate::Client::server_info).
+    ///
+    /// # Errors
+    ///
+    /// Those of every command, see [the module](crate::action).
+    pub fn server_info(&self) -> Result<Document> {
+        wait(self.inner.server_info())
+    }
+
+    /// See [`Client::is_locked`](crate::Client::is_locked).
+    ///
+    /// # Errors
+    ///
+    /// Those of every command, see [the module](crate::action).
+    pub fn is_locked(&self) -> Result<bool> {
+        wait(self.inner.is_locked())
+    }
+
+    /// See [`Client::fsync`](crate::Client::fsync).
+    pub fn fsync(&self) -> Fsync<'_> {
+        self.inner.fsync()
+    }
+
+    /// See [`Client::unlock`](crate::Client::unlock).
+    ///
+    /// # Errors
+    ///
+    /// Those of every command, see [the module](crate::action).
+    pub fn unlock(&self) -> Result<()> {
+        wait(self.inner.unlock())
     }
 
     /// Lists the databases of the deployment.

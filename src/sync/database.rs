@@ -74,6 +74,13 @@ impl Database {
     }
 }
 
+/// A database's name is what it stands for where a name is asked for.
+impl AsRef<str> for Database {
+    fn as_ref(&self) -> &str {
+        self.name()
+    }
+}
+
 /// The verbs; see [the module](crate::action) for their errors.
 impl Database {
     /// Runs an aggregation pipeline that needs no collection, such as `$currentOp`.

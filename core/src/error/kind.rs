@@ -15,6 +15,8 @@ pub enum ErrorKind {
     },
     /// A document could not be encoded or decoded.
     Bson(bson::error::Error),
+    /// The client was closed while the operation was under way; the next one opens it again.
+    Closed,
     /// The server answered a command with an error.
     Command(CommandError),
     /// No connection became free in time, or too many operations wait for one already.
@@ -49,6 +51,18 @@ pub enum ErrorKind {
     /// An argument or option is invalid; the message names it.
     InvalidArgument {
         /// Which argument, and why.
+        message: String,
+    },
+    /// A name of a database or collection breaks a rule of the server. Nothing was sent.
+    InvalidName {
+        /// The name.
+        name: String,
+        /// Which rule, and the character that breaks it.
+        rule: String,
+    },
+    /// What was asked for has no meaning in the present state of the client or the deployment.
+    InvalidOperation {
+        /// What, and why.
         message: String,
     },
     /// A reply could not be understood; the message names the field.
@@ -110,6 +124,7 @@ impl fmt::Display for ErrorKind {
         match self {
             Self::Authentication { message } => write!(f, "authentication failed: {message}"),
             Self::Bson(e) => write!(f, "BSON error: {e}"),
+            Self::Closed => f.write_str("the client was closed while the operation was under way"),
             Self::Command(e) => write!(f, "command failed: {e}"),
             Self::ConnectionCheckout { message } => {
                 write!(f, "connection checkout failed: {message}")
@@ -123,6 +138,8 @@ impl fmt::Display for ErrorKind {
             Self::InsertMany(e) => write!(f, "insert_many failed: {e}"),
             Self::Internal { message } => write!(f, "internal error: {message}"),
             Self::InvalidArgument { message } => write!(f, "invalid argument: {message}"),
+            Self::InvalidName { name, rule } => write!(f, "invalid name {name:?}: {rule}"),
+            Self::InvalidOperation { message } => write!(f, "invalid operation: {message}"),
             Self::InvalidResponse { message } => write!(f, "invalid response: {message}"),
             Self::InvalidTlsConfig { message } => write!(f, "invalid TLS configuration: {message}"),
             Self::Io(e) => write!(f, "network error: {e}"),

@@ -174,6 +174,12 @@ impl ServerDescription {
         self.hello.as_ref().map(|h| &h.tags)
     }
 
+    /// Whether the server takes writes: it is a primary, standalone, router or load balancer.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.server_type.is_data_bearing() && self.server_type != ServerType::RsSecondary
+    }
+
     /// The name of the server's replica set.
     #[must_use]
     pub fn set_name(&self) -> Option<&str> {
@@ -243,6 +249,36 @@ impl TopologyDescription {
         self.servers
             .values()
             .find(|s| s.server_type == ServerType::RsPrimary)
+    }
+
+    /// The server that operations go to where they have no choice: the only one, the primary, or
+    /// the first router that was discovered. `None` when none is known.
+    #[must_use]
+    pub fn current(&self) -> Option<&Arc<ServerDescription>> {
+        let direct = self.topology_type == TopologyType::Single;
+        self.servers
+            .values()
+            .find(|s| s.is_writable() || (direct && s.server_type != ServerType::Unknown))
+    }
+
+    /// The addresses of the servers that are known to be up.
+    pub fn known(&self) -> impl Iterator<Item = &ServerAddress> {
+        self.servers
+            .values()
+            .filter(|s| s.server_type != ServerType::Unknown)
+            .map(|s| &s.address)
+    }
+
+    /// The addresses of the replica set's members of a type; none outside of replica sets.
+    pub fn members(&self, of: ServerType) -> impl Iterator<Item = &ServerAddress> {
+        let set = matches!(
+            self.topology_type,
+            TopologyType::ReplicaSetNoPrimary | TopologyType::ReplicaSetWithPrimary
+        );
+        self.servers
+            .values()
+            .filter(move |s| set && s.server_type == of)
+            .map(|s| &s.address)
     }
 }
 
