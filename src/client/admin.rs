@@ -3,7 +3,7 @@
 use bson::Document;
 use mongo_client_core::{
     codec,
-    error::{Error, ErrorKind, Result},
+    error::{CommandError, Error, ErrorKind, Result},
     op::{CommandSpec, Retryability, Target},
     read_preference::ReadPreference,
 };
@@ -15,8 +15,10 @@ use crate::{
     options::{FsyncOptions, fsync_setters},
 };
 
-/// The server's code for `fsyncUnlock` without a lock.
-const NOT_LOCKED: i32 = 125;
+/// Whether there was no lock to take back. Old servers say so with code 125, others without a code.
+fn is_not_locked(error: &CommandError) -> bool {
+    error.code == 125 || (error.code == 0 && error.message.contains("not locked"))
+}
 
 /// A database's name is what it stands for where a name is asked for.
 impl AsRef<str> for Database {
@@ -92,11 +94,9 @@ impl Client {
     ///
     /// Dropping the future abandons the exchange: the server may have been unlocked.
     pub async fn unlock(&self) -> Result<()> {
-        match self
-            .ask(admin("fsyncUnlock", Body::with_one("fsyncUnlock"))?)
-            .await
-        {
-            Err(e) if matches!(&*e.kind, ErrorKind::Command(c) if c.code == NOT_LOCKED) => Ok(()),
+        let spec = admin("fsyncUnlock", Body::with_one("fsyncUnlock"))?;
+        match self.ask(spec).await {
+            Err(e) if matches!(&*e.kind, ErrorKind::Command(c) if is_not_locked(c)) => Ok(()),
             other => other.map(drop),
         }
     }
