@@ -28,8 +28,9 @@ impl Database {
     /// Runs a command as it stands.
     ///
     /// It goes to the primary unless `selection_criteria` says otherwise; read and write concerns
-    /// of the database do not apply. Not retried. See [the module](crate::action) for errors and
-    /// cancellation.
+    /// of the database do not apply. Not retried. The reply is given as it came: a document with a
+    /// name of Extended JSON (`{"$date": 5}`) stays a document. See [the module](crate::action) for
+    /// errors and cancellation.
     pub fn run_command(&self, command: Document) -> RunCommand<'_> {
         let command = encode(&command);
         RunCommand {

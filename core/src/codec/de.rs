@@ -125,6 +125,10 @@ impl<'de> Value<'de> {
                 let text = self.text(text(self.bytes).ok_or(Fail)?)?;
                 visitor.visit_string(text.into_owned())
             }
+            // The visitor behind `Bson` copies text anyway.
+            kind::STRING if names::is_bson_visitor::<V>() => {
+                visitor.visit_string(string(text(self.bytes).ok_or(Fail)?)?)
+            }
             kind::STRING => visitor.visit_borrowed_str(self.plain_str()?),
             kind::INT32 => visitor.visit_i32(i32::from_le_bytes(number(self.bytes)?)),
             kind::INT64 => visitor.visit_i64(i64::from_le_bytes(number(self.bytes)?)),
