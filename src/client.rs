@@ -130,6 +130,23 @@ impl Client {
         self.handle.topology().await
     }
 
+    /// Closes all connections and stops the monitors, for all clones; sessions are ended at the
+    /// server (best effort, at most 2 s). The next use opens the client again: with a new topology,
+    /// whose events carry another id.
+    ///
+    /// Operations under way finish with the reply that they wait for; those that need a server or
+    /// a connection fail with [`ErrorKind::Closed`](crate::error::ErrorKind::Closed), and so do
+    /// cursors with more to fetch. Does nothing on a client that has not started, is closed
+    /// already, or was [shut down](Self::shutdown), which is for good.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped before its end, the client is closed at once, without telling the servers of
+    /// the rest of the sessions.
+    pub async fn close(&self) {
+        self.handle.close().await;
+    }
+
     /// Ends the client for all its clones. See [`Shutdown`].
     #[must_use = "nothing happens until it is awaited or run"]
     pub fn shutdown(self) -> Shutdown {

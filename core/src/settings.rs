@@ -292,6 +292,7 @@ fn topology(options: &ClientOptions, load_balanced: bool) -> TopologyConfig {
                     .unwrap_or(SRV_RESCAN_INTERVAL_MIN),
             }),
         rng_seed: 0,
+        first_server: 0,
     }
 }
 

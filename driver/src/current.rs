@@ -37,15 +37,14 @@ impl Handle {
 }
 
 async fn writable(shared: &Arc<Shared>) -> Result<Arc<ServerDescription>> {
-    shared.check_open()?;
-    shared.ensure_alive()?;
+    let entered = shared.enter()?;
     let deadline = shared.clock.now() + shared.settings.server_selection_timeout;
     let mut timer = Deadline::new(shared, deadline);
     let mut waiter = shared.views.waiter();
     let mut asked: Option<Arc<Snapshot>> = None;
     poll_fn(|cx| {
         loop {
-            if let Err(error) = shared.check_open() {
+            if let Err(error) = shared.check_since(entered) {
                 return Poll::Ready(Err(error));
             }
             let snapshot = shared.views.load();

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering, fence},
+        atomic::{AtomicBool, Ordering, fence},
     },
     time::Duration,
 };
@@ -12,7 +12,6 @@ use std::{
 use bson::oid::ObjectId;
 use mongo_client_core::{
     error::{Error, ErrorKind, Result},
-    id::TopologyId,
     op::{CommandSpec, ObjectIdGenerator, Target},
     options::{ClientOptions, SessionOptions},
     session::end_sessions as end_sessions_command,
@@ -26,7 +25,7 @@ use crate::{
     runtime::Runtime,
     session::{ImplicitSession, Session},
     settings::{self, Settings, WallClock},
-    shared::{Census, Shared},
+    shared::{Census, Shared, next_topology_id},
 };
 
 /// How long shutting down may spend on telling the servers which sessions have ended.
@@ -139,11 +138,10 @@ impl Handle {
         options: Arc<ClientOptions>,
         settings: Settings,
     ) -> &Arc<Shared> {
-        static IDS: AtomicU64 = AtomicU64::new(1);
         let mut created = false;
         let shared = self.inner.shared.get_or_init(|| {
             created = true;
-            let id = TopologyId(IDS.fetch_add(1, Ordering::Relaxed));
+            let id = next_topology_id();
             Shared::new(runtime, self.inner.source.clone(), options, settings, id)
         });
         if created {
@@ -241,6 +239,9 @@ impl Handle {
         let (handle, shared) = (self.clone(), Arc::clone(shared));
         let task = Box::pin(async move {
             let _open = handle;
+            if shared.is_suspended() {
+                return;
+            }
             let mut session = session;
             let deadline = Some(shared.clock.now() + END_SESSIONS_LIMIT);
             // Best effort: the server times the cursor out by itself.
@@ -257,7 +258,7 @@ impl Handle {
     /// options that exclude each other.
     pub async fn start_session(&self, options: SessionOptions) -> Result<Session> {
         let shared = self.shared().await?;
-        shared.check_open()?;
+        shared.enter()?;
         Session::new(shared, options)
     }
 
@@ -289,6 +290,23 @@ impl Handle {
             .unwrap_or_default()
     }
 
+    /// Ends the topology, its pools and monitors, for all handles; sessions are ended at the server
+    /// (best effort, at most 2 s). The next operation begins anew, with a topology of another id.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped before its end, the client is closed at once, without telling the servers of
+    /// the rest of the sessions.
+    pub async fn close(&self) {
+        let Some(shared) = self.inner.shared.get().filter(|s| !s.is_closed()) else {
+            return;
+        };
+        let _suspending = Suspending(shared);
+        if !shared.is_lost() {
+            end_sessions(shared).await;
+        }
+    }
+
     /// Ends the client for all its handles: sessions are ended at the server (best effort, at
     /// most 2 s), monitors and pools are closed. Operations that follow fail with `Shutdown`.
     ///
@@ -299,9 +317,20 @@ impl Handle {
         self.inner.closed.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         if let Some(shared) = self.inner.shared.get() {
-            end_sessions(shared).await;
+            if !shared.is_suspended() {
+                end_sessions(shared).await;
+            }
             shared.close();
         }
+    }
+}
+
+/// Closes a client until its next operation, also when the future that does it is dropped.
+struct Suspending<'a>(&'a Arc<Shared>);
+
+impl Drop for Suspending<'_> {
+    fn drop(&mut self) {
+        self.0.suspend();
     }
 }
 
@@ -311,7 +340,7 @@ impl Drop for Inner {
             return;
         };
         let sessions = shared.sessions.with("any", |pool| !pool.is_empty());
-        if sessions {
+        if sessions && !shared.is_suspended() {
             let closing = Closing(Arc::clone(shared));
             // A runtime that is gone drops the task, which closes as well.
             let _ = shared.life().spawn(shared.weak(), async move {

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -57,12 +57,32 @@ pub(crate) struct Shared {
     pub(crate) cluster_time: ClusterTimeCell,
     pub(crate) rng: Guarded<Rng>,
     control: Guarded<Control>,
-    /// Tells the polling of SRV records that a lookup has ended, or to end.
-    pub(crate) srv_signal: Arc<Signal>,
-    /// Ends the lookup of SRV records that is under way.
-    pub(crate) lookup_signal: Arc<Signal>,
+    srv_signals: Guarded<SrvSignals>,
     operations: AtomicI64,
-    closed: AtomicBool,
+    /// How often the topology was closed; [`SHUT_DOWN`] once it is for good.
+    closes: AtomicU32,
+    /// Whether the topology is closed and the next operation opens another.
+    suspended: AtomicBool,
+    /// The number of the first id of the present topology's servers.
+    first_server: AtomicU32,
+}
+
+/// In place of the number of closes: the client was shut down.
+const SHUT_DOWN: u32 = u32::MAX;
+
+/// The signals of the tasks that look SRV records up; each topology has its own.
+#[derive(Clone, Default)]
+struct SrvSignals {
+    /// Tells the polling that a lookup has ended, or to end.
+    polling: Arc<Signal>,
+    /// Ends the lookup that is under way.
+    lookup: Arc<Signal>,
+}
+
+/// The id of a new topology: none is used twice in a process.
+pub(crate) fn next_topology_id() -> TopologyId {
+    static IDS: AtomicU64 = AtomicU64::new(1);
+    TopologyId(IDS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// What a client holds, for tests that look for leaks.
@@ -142,10 +162,11 @@ impl Shared {
                 topology,
                 servers: BTreeMap::new(),
             }),
-            srv_signal: Arc::default(),
-            lookup_signal: Arc::default(),
+            srv_signals: Guarded::new(SrvSignals::default()),
             operations: AtomicI64::new(0),
-            closed: AtomicBool::new(false),
+            closes: AtomicU32::new(0),
+            suspended: AtomicBool::new(false),
+            first_server: AtomicU32::new(0),
             life: RwLock::new(Incarnation::new(Arc::clone(&clock))),
             lost: AtomicBool::new(false),
             clock,
@@ -163,7 +184,7 @@ impl Shared {
 
     fn start_polling(self: &Arc<Self>) {
         if self.settings.topology.srv.is_some() {
-            let signal = Arc::clone(&self.srv_signal);
+            let signal = self.srv_signal();
             tasks::spawn(self, tasks::srv_polling(self.weak(), self.life(), signal));
         }
     }
@@ -205,18 +226,58 @@ impl Shared {
     ///
     /// [`ErrorKind::InvalidArgument`] where no runtime is left.
     pub(crate) fn ensure_alive(self: &Arc<Self>) -> Result<()> {
-        if self.is_lost() && !self.is_closed() {
+        // Who waits while the client is closed is told so; only a new operation opens it again.
+        if self.is_lost() && !self.is_closed() && !self.is_suspended() {
             self.revive()
         } else {
             Ok(())
         }
     }
 
+    /// Lets an operation begin: sees to it that the tasks run and that there is a topology. What
+    /// it answers is for [`Self::check_since`].
+    ///
+    /// # Errors
+    ///
+    /// `Shutdown`, and those of [`Self::ensure_alive`].
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<u32> {
+        let mut closes = self.closes.load(Ordering::Acquire);
+        if closes != SHUT_DOWN && self.is_lost() {
+            self.revive()?;
+            closes = self.closes.load(Ordering::Acquire);
+        }
+        if closes == SHUT_DOWN {
+            return Err(Error::new(ErrorKind::Shutdown));
+        }
+        Ok(closes)
+    }
+
+    /// Whether the client still is what it was when an operation entered.
+    ///
+    /// # Errors
+    ///
+    /// `Shutdown`, and `Closed` when it was closed meanwhile.
+    pub(crate) fn check_since(&self, entered: u32) -> Result<()> {
+        let closes = self.closes.load(Ordering::Acquire);
+        if closes == entered {
+            Ok(())
+        } else if closes == SHUT_DOWN {
+            Err(Error::new(ErrorKind::Shutdown))
+        } else {
+            Err(Error::new(ErrorKind::Closed))
+        }
+    }
+
     #[cold]
     fn revive(self: &Arc<Self>) -> Result<()> {
-        let life = self
-            .source
-            .next()
+        let present = self.life();
+        let next = if present.is_dead() {
+            self.source.next()
+        } else {
+            // The client was closed, or its runtime has dropped nothing yet.
+            Some(Arc::clone(present.runtime()))
+        };
+        let life = next
             .map(Incarnation::new)
             .filter(|life| life.takes_tasks())
             .ok_or_else(|| {
@@ -225,17 +286,24 @@ impl Shared {
                      come from inside another",
                 )
             })?;
-        let servers = self.control.with("revive", |control| {
+        let now = self.clock.now();
+        let revived = self.control.with("revive", |control| {
             let mut present = self.life.write().unwrap_or_else(PoisonError::into_inner);
             if !self.is_lost() || self.is_closed() {
                 return None;
             }
             *present = Arc::clone(&life);
+            if self.suspended.swap(false, Ordering::AcqRel) {
+                control.topology = self.next_topology(&control.topology, now);
+            }
             self.lost.store(false, Ordering::Release);
-            Some(control.servers.values().cloned().collect::<Vec<_>>())
+            drop(present);
+            let servers = control.servers.values().cloned().collect::<Vec<_>>();
+            Some((servers, self.drain(control, now)))
         });
         // Somebody else may have been faster.
-        if let Some(servers) = servers {
+        if let Some((servers, opened)) = revived {
+            self.finish(opened);
             for server in servers {
                 tasks::start_server(self, &server);
                 server.reopen();
@@ -247,6 +315,77 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// The topology that follows a closed one: with another id, and ids of servers of its own.
+    fn next_topology(&self, closed: &Topology, now: Instant) -> Topology {
+        let mut seed = [0; 8];
+        self.clock.entropy(&mut seed);
+        let first_server = closed.next_server();
+        self.first_server.store(first_server, Ordering::Release);
+        self.srv_signals
+            .with("renew", |signals| *signals = SrvSignals::default());
+        let config = TopologyConfig {
+            id: next_topology_id(),
+            rng_seed: u64::from_le_bytes(seed),
+            first_server,
+            ..self.settings.topology.clone()
+        };
+        Topology::new(config, now)
+    }
+
+    /// Ends the topology, its monitors and pools; the next operation opens another. Operations
+    /// under way that need a server again fail with `Closed`.
+    pub(crate) fn suspend(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let ended = self.control.with("suspend", |control| {
+            let open = |closes: u32| (closes != SHUT_DOWN).then(|| (closes + 1) % SHUT_DOWN);
+            if self.is_suspended()
+                || self
+                    .closes
+                    .fetch_update(Ordering::AcqRel, Ordering::Acquire, open)
+                    .is_err()
+            {
+                return None;
+            }
+            self.suspended.store(true, Ordering::Release);
+            control.topology.close(now);
+            let after = self.drain(control, now);
+            // Last: whoever sees it finds the topology closed.
+            self.lost.store(true, Ordering::Release);
+            Some(after)
+        });
+        if let Some(after) = ended {
+            self.finish(after);
+            self.stop_srv();
+        }
+    }
+
+    /// Whether the topology is closed and the next operation opens another.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
+    }
+
+    /// Whether a server belongs to a topology that was closed.
+    pub(crate) fn is_former(&self, server: ServerId) -> bool {
+        server.0 < self.first_server.load(Ordering::Acquire) || self.is_suspended()
+    }
+
+    /// Tells the polling of SRV records that a lookup has ended, or to end.
+    pub(crate) fn srv_signal(&self) -> Arc<Signal> {
+        self.srv_signals
+            .with("polling", |signals| Arc::clone(&signals.polling))
+    }
+
+    /// Ends the lookup of SRV records that is under way.
+    pub(crate) fn lookup_signal(&self) -> Arc<Signal> {
+        self.srv_signals
+            .with("lookup", |signals| Arc::clone(&signals.lookup))
+    }
+
+    fn stop_srv(&self) {
+        self.srv_signal().raise(STOP);
+        self.lookup_signal().raise(STOP);
     }
 
     /// A timer for somebody who waits: of the runtime that polls, where that is known.
@@ -326,10 +465,10 @@ impl Shared {
     }
 
     /// Queues a monitor's event, unless the topology has ended: nothing comes after that.
-    pub(crate) fn heartbeat(&self, event: SdamEvent) {
+    pub(crate) fn heartbeat(&self, server: ServerId, event: SdamEvent) {
         if self.outbox.wants_sdam() {
             self.control.with("heartbeat", |_| {
-                if !self.is_closed() {
+                if !self.is_closed() && !self.is_former(server) {
                     self.outbox.push(AnyEvent::Sdam(event));
                 }
             });
@@ -350,24 +489,14 @@ impl Shared {
 
     /// Whether the client was shut down.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closes.load(Ordering::Acquire) == SHUT_DOWN
     }
 
     /// Ends monitors and pools; operations that follow fail with `Shutdown`.
     pub(crate) fn close(self: &Arc<Self>) {
-        if !self.closed.swap(true, Ordering::AcqRel) {
+        if self.closes.swap(SHUT_DOWN, Ordering::AcqRel) != SHUT_DOWN {
             self.with_topology("close", |t, now| t.close(now));
-            self.srv_signal.raise(STOP);
-            self.lookup_signal.raise(STOP);
-        }
-    }
-
-    /// The error of operations on a client that was shut down.
-    pub(crate) fn check_open(&self) -> Result<()> {
-        if self.is_closed() {
-            Err(Error::new(ErrorKind::Shutdown))
-        } else {
-            Ok(())
+            self.stop_srv();
         }
     }
 

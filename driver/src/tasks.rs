@@ -380,7 +380,7 @@ struct Routing<'a> {
 
 impl MonitorRoutes for Routing<'_> {
     fn heartbeat(&mut self, event: SdamEvent) {
-        self.shared.heartbeat(event);
+        self.shared.heartbeat(self.server.id, event);
     }
 
     fn outcome(&mut self, outcome: CheckOutcome) {
@@ -540,7 +540,7 @@ impl Lookup {
         self.ended = true;
         if let Some(shared) = self.shared.upgrade() {
             shared.with_topology("srv", |t, now| t.handle_srv(records, now));
-            shared.srv_signal.raise(CHECK);
+            shared.srv_signal().raise(CHECK);
         }
     }
 }
@@ -557,11 +557,7 @@ impl Drop for Lookup {
 pub(crate) async fn resolve_srv(shared: Weak<Shared>, life: Arc<Incarnation>) {
     let Some((polling, options, end)) = shared.upgrade().and_then(|s| {
         let polling = s.settings.topology.srv.clone()?;
-        Some((
-            polling,
-            Arc::clone(&s.options),
-            Arc::clone(&s.lookup_signal),
-        ))
+        Some((polling, Arc::clone(&s.options), s.lookup_signal()))
     }) else {
         return;
     };

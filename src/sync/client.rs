@@ -278,6 +278,11 @@ impl Client {
         self.inner.start_session()
     }
 
+    /// Closes all connections until the next use; see [`Client::close`](crate::Client::close).
+    pub fn close(&self) {
+        wait(self.inner.close());
+    }
+
     /// Ends the client for all its clones. See [`Shutdown`].
     #[must_use = "nothing happens until it is awaited or run"]
     pub fn shutdown(self) -> Shutdown {

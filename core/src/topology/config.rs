@@ -48,6 +48,8 @@ pub struct TopologyConfig {
     pub srv: Option<SrvPolling>,
     /// Decides which of too many SRV hosts are used.
     pub rng_seed: u64,
+    /// The number of the first server's id: beyond those of the client's earlier topology.
+    pub first_server: u32,
 }
 
 impl TopologyConfig {
@@ -64,6 +66,7 @@ impl TopologyConfig {
             local_threshold: DEFAULT_LOCAL_THRESHOLD,
             srv: None,
             rng_seed: 0,
+            first_server: 0,
         }
     }
 

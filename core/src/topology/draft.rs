@@ -35,11 +35,25 @@ impl Draft {
         }
     }
 
+    /// The same without its servers and whatever is known.
+    pub(super) fn emptied(&self) -> Self {
+        Self {
+            next_id: self.next_id,
+            ..Self::empty()
+        }
+    }
+
+    /// The number of the id that the next server gets.
+    pub(super) fn next_id(&self) -> u32 {
+        self.next_id
+    }
+
     /// The description to start with.
     pub(super) fn initial(config: &TopologyConfig) -> Self {
         let mut draft = Self {
             topology_type: config.initial_type(),
             set_name: config.set_name.clone(),
+            next_id: config.first_server,
             ..Self::empty()
         };
         draft.add(&config.seeds);

@@ -326,7 +326,7 @@ impl Topology {
             return;
         }
         self.closed = true;
-        self.adopt(Draft::empty(), None);
+        self.adopt(self.draft.emptied(), None);
         self.emit(SdamEvent::TopologyClosed(TopologyClosedEvent {
             topology_id: self.config.id,
         }));
@@ -361,6 +361,13 @@ impl Topology {
     #[must_use]
     pub fn view(&self) -> Arc<TopologyView> {
         Arc::clone(&self.view)
+    }
+
+    /// The number that the id of the next server gets: where a topology that follows this one
+    /// begins to count ([`TopologyConfig::first_server`]).
+    #[must_use]
+    pub fn next_server(&self) -> u32 {
+        self.draft.next_id()
     }
 
     /// The generation that a server's pool was ordered to have; of one service behind a load

@@ -73,6 +73,8 @@ pub(super) struct Run<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) step: Step<'a>,
     pub(super) operation: Operation,
+    /// What the client answered when the operation entered.
+    pub(super) entered: u32,
     pub(super) server: Option<OpCount>,
     lease: Option<Lease>,
     held: Held<'a>,
@@ -102,6 +104,7 @@ impl<'a> Run<'a> {
             shared,
             step: Step::Begin,
             operation: Operation::new(spec, context),
+            entered: 0,
             server: None,
             lease: None,
             held: match session {
@@ -129,8 +132,7 @@ impl<'a> Run<'a> {
     }
 
     fn begin(&mut self) -> Result<()> {
-        self.shared.check_open()?;
-        self.shared.ensure_alive()?;
+        self.entered = self.shared.enter()?;
         if let Held::Explicit(session) = &self.held {
             session.check_owner(self.shared)?;
         }
@@ -255,7 +257,7 @@ impl<'a> Run<'a> {
             Ok(lease) => self.lease.insert(lease),
             Err(error) => {
                 // Pools are closed with the client; then it is not the pool's fault.
-                return match shared.check_open() {
+                return match shared.check_since(self.entered) {
                     Ok(()) => self.failed(error, Stage::Checkout, tick),
                     Err(closed) => Progress::Done(Err(closed)),
                 };

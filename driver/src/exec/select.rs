@@ -9,7 +9,7 @@ use std::{
 use mongo_client_core::{
     error::{Error, ErrorKind},
     id::ServerId,
-    op::{Failure, Progress, Selected, Stage, Want},
+    op::{Failure, Progress, Selected, Stage, Target, Want},
     select::{Criteria, Selection, describe_failure, select_with},
     time::Instant,
     topology::{ServerType, TopologyType},
@@ -57,7 +57,7 @@ impl Run<'_> {
     ) -> Poll<Progress> {
         let shared = self.shared;
         loop {
-            if let Err(error) = shared.check_open() {
+            if let Err(error) = shared.check_since(self.entered) {
                 return Poll::Ready(self.not_selected(error, tick));
             }
             let Want::Server {
@@ -89,6 +89,10 @@ impl Run<'_> {
             }
             let wait = match &mut self.step {
                 Step::Selecting(wait) => wait,
+                _ if matches!(target, Target::Server(id) if shared.is_former(*id)) => {
+                    // It holds a cursor that was closed with its topology.
+                    return Poll::Ready(self.not_selected(Error::new(ErrorKind::Closed), tick));
+                }
                 step => {
                     let mut deadline = tick.now() + shared.settings.server_selection_timeout;
                     if let Some(at) = self.operation.deadline() {
