@@ -1,6 +1,7 @@
 //! The client handle, its builder and its end.
 
 mod admin;
+mod cursors;
 mod members;
 
 use std::{

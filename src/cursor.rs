@@ -13,6 +13,8 @@ use mongo_client_core::{
     op::{CommandSpec, Target},
 };
 
+pub use mongo_client_driver::{ClosedCursor, CursorManager};
+
 pub use self::{
     explicit::{SessionCursor, SessionCursorStream},
     implicit::Cursor,

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, RwLock,
         atomic::{AtomicBool, Ordering, fence},
     },
     time::Duration,
@@ -20,6 +20,7 @@ use mongo_client_core::{
 };
 
 use crate::{
+    cursor_manager::CursorManager,
     exec::{Execution, SessionArg},
     incarnation::RuntimeSource,
     runtime::Runtime,
@@ -73,6 +74,7 @@ struct Inner {
     settings: Option<Settings>,
     ambient: Ambient,
     object_ids: ObjectIdGenerator,
+    cursor_manager: RwLock<Option<Arc<dyn CursorManager>>>,
     source: RuntimeSource,
     shared: OnceLock<Arc<Shared>>,
     /// Whether the client was shut down; it may not have started.
@@ -110,6 +112,7 @@ impl Handle {
             settings,
             object_ids: ObjectIdGenerator::new(&mut |out: &mut [u8]| (ambient.entropy)(out)),
             ambient,
+            cursor_manager: RwLock::default(),
             source,
             shared: OnceLock::new(),
             closed: AtomicBool::new(false),
@@ -164,6 +167,10 @@ impl Handle {
     /// A dropped start is begun anew by the next operation.
     pub async fn ready(&self) -> Result<()> {
         self.shared().await.map(drop)
+    }
+
+    pub(crate) fn cursor_manager(&self) -> &RwLock<Option<Arc<dyn CursorManager>>> {
+        &self.inner.cursor_manager
     }
 
     /// What the client has started, if it has.
@@ -224,7 +231,7 @@ impl Handle {
     }
 
     /// Sends `killCursors` in the background: best effort, never blocks, never fails.
-    pub fn kill_cursor(&self, spec: CommandSpec, session: Option<ImplicitSession>) {
+    pub fn kill_now(&self, spec: CommandSpec, session: Option<ImplicitSession>) {
         let Some(shared) = self.inner.shared.get().filter(|s| !s.is_closed()) else {
             return;
         };

@@ -8,6 +8,7 @@ pub mod buffers;
 mod cluster_time;
 mod command_events;
 mod current;
+mod cursor_manager;
 mod dial;
 pub mod environment;
 mod exec;
@@ -47,6 +48,7 @@ pub use mongo_client_core::time::{Instant, UnixMillis};
 #[doc(hidden)]
 pub use self::shared::Census;
 pub use self::{
+    cursor_manager::{ClosedCursor, CursorManager},
     exec::{Executed, Execution, SessionArg},
     handle::{Ambient, Handle, RandomSource},
     incarnation::RuntimeSource,

@@ -18,6 +18,7 @@ use super::{Database, reactor, wait};
 use crate::{
     action::{DropDatabase, Fsync, ListDatabaseNames, ListDatabases},
     client::Shutdown,
+    cursor::CursorManager,
     options::DatabaseOptions,
     session::StartSession,
 };
@@ -276,6 +277,21 @@ impl Client {
     /// Starts a session; `.run()` gives a [`ClientSession`](super::ClientSession).
     pub fn start_session(&self) -> StartSession<'_> {
         self.inner.start_session()
+    }
+
+    /// See [`Client::kill_cursors`](crate::Client::kill_cursors).
+    pub fn kill_cursors(&self, ids: &[i64], address: Option<&ServerAddress>) {
+        self.inner.kill_cursors(ids, address);
+    }
+
+    /// See [`Client::close_cursor`](crate::Client::close_cursor).
+    pub fn close_cursor(&self, id: i64, address: Option<&ServerAddress>) {
+        self.inner.close_cursor(id, address);
+    }
+
+    /// See [`Client::set_cursor_manager`](crate::Client::set_cursor_manager).
+    pub fn set_cursor_manager(&self, manager: Option<Arc<dyn CursorManager>>) {
+        self.inner.set_cursor_manager(manager);
     }
 
     /// Closes all connections until the next use; see [`Client::close`](crate::Client::close).
