@@ -64,7 +64,7 @@ impl<'a> Delete<'a> {
         let options = self.options.as_deref();
         let spec = build(&self.place.scope, &self.query, self.multi, options);
         running(self.place, spec, self.session, |executed| {
-            let reply = single_write(&executed, parse_delete)?;
+            let reply = single_write(executed, parse_delete)?;
             Ok(DeleteResult {
                 deleted_count: reply.n,
             })
