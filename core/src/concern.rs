@@ -122,6 +122,9 @@ pub struct WriteConcern {
     pub w_timeout: Option<Duration>,
     /// Whether the write must have reached the on-disk journal.
     pub journal: Option<bool>,
+    /// Whether the write must have been synced to disk: what `journal` means on servers that have
+    /// a journal, which all supported ones have. Cannot be used with `journal`.
+    pub fsync: Option<bool>,
 }
 
 /// Who must acknowledge a write.
@@ -209,6 +212,18 @@ impl WriteConcern {
                 "write concern: w=0 cannot be used with journal",
             ));
         }
+        if self.fsync == Some(true) {
+            let other = match self.w {
+                Some(Acknowledgment::Nodes(0)) => Some("w=0"),
+                _ if self.journal == Some(true) => Some("journal"),
+                _ => None,
+            };
+            if let Some(other) = other {
+                return Err(Error::invalid_argument(format!(
+                    "write concern: fsync cannot be used with {other}"
+                )));
+            }
+        }
         if let Some(Acknowledgment::Nodes(n)) = self.w
             && i32::try_from(n).is_err()
         {
@@ -224,7 +239,7 @@ impl WriteConcern {
         Ok(())
     }
 
-    /// The document that is sent to the server (`w`, `wtimeout`, `j`).
+    /// The document that is sent to the server (`w`, `wtimeout`, `j`, `fsync`).
     #[must_use]
     pub fn to_document(&self) -> Document {
         let mut out = Document::new();
@@ -252,6 +267,9 @@ impl WriteConcern {
         }
         if let Some(j) = self.journal {
             out.insert("j", j);
+        }
+        if let Some(fsync) = self.fsync {
+            out.insert("fsync", fsync);
         }
         out
     }

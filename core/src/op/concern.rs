@@ -126,7 +126,8 @@ pub(super) fn append_snapshot(out: &mut Vec<u8>, at_cluster_time: Option<Timesta
 /// `deadline`: the operation has a deadline, which takes the place of `wtimeout`.
 pub(super) fn append_write_concern(out: &mut Vec<u8>, concern: &WriteConcern, deadline: bool) {
     let timeout = concern.w_timeout.filter(|_| !deadline);
-    if concern.w.is_none() && concern.journal.is_none() && timeout.is_none() {
+    let durability = concern.journal.or(concern.fsync);
+    if concern.w.is_none() && durability.is_none() && timeout.is_none() {
         return;
     }
     let start = raw::open_document(out, "writeConcern");
@@ -142,6 +143,9 @@ pub(super) fn append_write_concern(out: &mut Vec<u8>, concern: &WriteConcern, de
     }
     if let Some(journal) = concern.journal {
         raw::boolean(out, "j", journal);
+    }
+    if let Some(fsync) = concern.fsync {
+        raw::boolean(out, "fsync", fsync);
     }
     raw::close(out, start);
 }

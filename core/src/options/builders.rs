@@ -189,7 +189,7 @@ setters! {
     }
 }
 
-setters! { WriteConcern { journal: bool, w: Acknowledgment, w_timeout: Duration, } }
+setters! { WriteConcern { fsync: bool, journal: bool, w: Acknowledgment, w_timeout: Duration, } }
 
 impl HedgedReadOptions {
     /// Sets [`Self::enabled`].

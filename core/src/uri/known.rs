@@ -83,8 +83,8 @@ pub(super) fn spelling(name: &str) -> Option<&'static str> {
     OPTIONS.iter().find(same).copied()
 }
 
-/// The replacement of a renamed option.
-pub(super) fn replacement(name: &str) -> Option<&'static str> {
+/// A renamed option: the older name and its replacement.
+pub(super) fn renamed(name: &str) -> Option<(&'static str, &'static str)> {
     let same = |pair: &&(&str, &str)| pair.0.eq_ignore_ascii_case(name);
-    RENAMED.iter().find(same).map(|pair| pair.1)
+    RENAMED.iter().find(same).copied()
 }

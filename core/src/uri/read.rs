@@ -130,23 +130,16 @@ fn write_concern(values: &mut Values) -> Result<Option<WriteConcern>> {
             Err(_) => Some(Acknowledgment::from(text)),
         },
     };
-    let mut journal = values.truth("journal");
-    // Every supported server journals, and there fsync means what journal means.
-    if let Some(fsync) = values.truth("fsync") {
-        if fsync && journal == Some(true) {
-            return Err(Error::invalid_argument(
-                "options \"fsync\" and \"journal\" cannot be used together",
-            ));
-        }
+    let journal = values.truth("journal");
+    let fsync = values.truth("fsync");
+    if fsync.is_some() {
         values.warn("fsync", "deprecated, use journal");
-        if fsync {
-            journal = Some(true);
-        }
     }
     let concern = WriteConcern {
         w,
         w_timeout: values.millis_in("wTimeoutMS", 0, i64::MAX),
         journal,
+        fsync,
     };
     Ok((!concern.is_empty()).then_some(concern))
 }

@@ -89,6 +89,39 @@ fn errors_name_the_option() {
         ("w=99999999999", "w"),
         ("w=0&j=true", "journal"),
         ("fsync=true&j=true", "fsync"),
+        ("fsync=true&j=true", "journal"),
+        ("fsync=true&w=0", "fsync"),
+        ("fsync=true&w=0", "w=0"),
+        ("ssl_ca_certs=a&tlsCAFile=b", "ssl_ca_certs"),
+        ("ssl_ca_certs=a&tlsCAFile=b", "tlsCAFile"),
+        ("ssl_crlfile=a&tlsCRLFile=b", "ssl_crlfile"),
+        ("ssl_crlfile=a&tlsCRLFile=b", "tlsCRLFile"),
+        (
+            "ssl_pem_passphrase=a&tlsCertificateKeyFilePassword=b",
+            "ssl_pem_passphrase",
+        ),
+        (
+            "ssl_pem_passphrase=a&tlsCertificateKeyFilePassword=b",
+            "tlsCertificateKeyFilePassword",
+        ),
+        ("ssl_keyfile=a&tlsCertificateKeyFile=b", "ssl_keyfile"),
+        (
+            "ssl_keyfile=a&tlsCertificateKeyFile=b",
+            "tlsCertificateKeyFile",
+        ),
+        ("ssl_certfile=a&tlsCertificateKeyFile=b", "ssl_certfile"),
+        (
+            "ssl_certfile=a&tlsCertificateKeyFile=b",
+            "tlsCertificateKeyFile",
+        ),
+        (
+            "ssl_cert_reqs=CERT_NONE&tlsAllowInvalidCertificates=true",
+            "ssl_cert_reqs",
+        ),
+        (
+            "ssl_match_hostname=true&tlsAllowInvalidHostnames=true",
+            "ssl_match_hostname",
+        ),
         ("tlsInsecure=x&tlsAllowInvalidHostnames=x", "tlsInsecure"),
         ("ssl=true&tls=false", "ssl"),
         ("proxyPort=1", "proxyPort"),
@@ -241,7 +274,7 @@ fn values_of_several_kinds_are_read() {
         concern.w_timeout,
         Some(Duration::from_millis(9_999_999_999))
     );
-    assert_eq!(concern.journal, Some(true), "fsync means journal");
+    assert_eq!((concern.fsync, concern.journal), (Some(true), None));
     assert_eq!(warned(&parsed), ["compressors", "compressors", "fsync"]);
 }
 

@@ -26,6 +26,8 @@ const CONFLICTS: &[(&str, &str)] = &[
     ),
     ("tlsAllowInvalidCertificates", "ssl_cert_reqs"),
     ("tlsAllowInvalidHostnames", "ssl_match_hostname"),
+    ("tlsCertificateKeyFile", "ssl_certfile"),
+    ("tlsCertificateKeyFile", "ssl_keyfile"),
     (
         "tlsDisableOCSPEndpointCheck",
         "tlsDisableCertificateRevocationCheck",
@@ -40,6 +42,12 @@ pub(super) fn read(values: &mut Values, options: &mut ClientOptions) -> Result<(
                 "options {one:?} and {other:?} cannot be used together"
             )));
         }
+    }
+    // Two files for one purpose: which of them is used must not be left to chance.
+    if let Some((older, name)) = values.contradiction("ssl_") {
+        return Err(Error::invalid_argument(format!(
+            "options {older:?} and {name:?} cannot be used together with different values"
+        )));
     }
     let switches = values.all("tls");
     if switches.windows(2).any(|pair| pair[0] != pair[1]) {
@@ -122,20 +130,16 @@ fn older_names(values: &mut Values, tls: &mut TlsOptions) {
         ("ssl_keyfile", key.is_some()),
         ("ssl_certfile", certificate.is_some()),
     ] {
-        if set && tls.cert_key_file_path.is_some() {
-            values.warn(name, "ignored because tlsCertificateKeyFile is set as well");
-        } else if set {
+        if set {
             values.warn(name, "deprecated, use tlsCertificateKeyFile");
         }
-    }
-    if tls.cert_key_file_path.is_some() {
-        return;
     }
     match (key, certificate) {
         (Some(key), certificate) => {
             tls.cert_key_file_path = Some(key);
             tls.cert_file_path = certificate;
         }
-        (None, certificate) => tls.cert_key_file_path = certificate,
+        (None, Some(both)) => tls.cert_key_file_path = Some(both),
+        (None, None) => {}
     }
 }

@@ -41,6 +41,8 @@ pub(super) fn split_pairs(query: &str) -> Result<Vec<(String, String)>> {
 #[derive(Debug)]
 pub(super) struct Values {
     all: BTreeMap<&'static str, Vec<String>>,
+    /// Older names whose value was ignored although it is another than that of the own name.
+    contradictions: Vec<(&'static str, &'static str)>,
     warnings: Vec<UriWarning>,
 }
 
@@ -49,11 +51,12 @@ impl Values {
     pub(super) fn new(pairs: &[(String, String)]) -> Self {
         let mut this = Self {
             all: BTreeMap::new(),
+            contradictions: Vec::new(),
             warnings: Vec::new(),
         };
         let (renamed, own): (Vec<_>, Vec<_>) = pairs
             .iter()
-            .partition(|(key, _)| known::replacement(key).is_some());
+            .partition(|(key, _)| known::renamed(key).is_some());
         for (key, value) in own {
             match known::spelling(key) {
                 Some(name) => this.insert(name, value),
@@ -62,10 +65,13 @@ impl Values {
         }
         let taken: Vec<&str> = this.all.keys().copied().collect();
         for (key, value) in renamed {
-            let Some(name) = known::replacement(key) else {
+            let Some((older, name)) = known::renamed(key) else {
                 continue;
             };
             if taken.contains(&name) {
+                if this.raw(name).as_ref() != Some(value) {
+                    this.contradictions.push((older, name));
+                }
                 this.warn(key, format!("ignored because {name} is set as well"));
             } else {
                 this.warn(key, format!("deprecated, use {name}"));
@@ -98,6 +104,12 @@ impl Values {
     /// Adds a warning.
     pub(super) fn warn(&mut self, option: &str, text: impl Into<String>) {
         self.warnings.push(UriWarning::new(option, text));
+    }
+
+    /// An older name beginning with `prefix` that has another value than its own name.
+    pub(super) fn contradiction(&self, prefix: &str) -> Option<(&'static str, &'static str)> {
+        let mut all = self.contradictions.iter();
+        all.find(|(older, _)| older.starts_with(prefix)).copied()
     }
 
     /// Whether the option is in the text, whatever its value.

@@ -319,10 +319,12 @@ fn write_concerns_are_written_as_the_document_of_the_type() {
         w_timeout: Some(Duration::from_secs(1 << 40)),
         ..WriteConcern::default()
     };
+    let synced = WriteConcern::builder().fsync(true).build();
     for concern in [
         full.clone(),
         WriteConcern::nodes(2),
         WriteConcern::custom("tag"),
+        synced,
         huge,
     ] {
         let mut spec = insert();
