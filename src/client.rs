@@ -89,6 +89,8 @@ impl Client {
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
             options: ClientOptions::default(),
+            port: None,
+            connect: None,
             runtime: None,
         }
     }
@@ -192,6 +194,8 @@ impl Client {
 #[derive(Debug)]
 pub struct ClientBuilder {
     options: ClientOptions,
+    port: Option<u16>,
+    connect: Option<bool>,
     runtime: Option<Arc<dyn Runtime>>,
 }
 
@@ -216,6 +220,52 @@ impl ClientBuilder {
         Ok(self)
     }
 
+    /// Takes a list of hosts and connection strings, and the options of the latter. All hosts
+    /// together are the seed list; the last database, user name and password present count, and the
+    /// last value of an option.
+    ///
+    /// ```
+    /// # fn example() -> mongo_client::error::Result<()> {
+    /// use mongo_client::Client;
+    ///
+    /// let hosts = ["a.example", "b.example:27018", "[::1]", "mongodb://c.example/?replicaSet=r"];
+    /// let client = Client::builder().hosts(hosts)?.port(27017).connect(false).build()?;
+    /// # drop(client);
+    /// # Ok(())
+    /// # }
+    /// # example().expect("the options are valid");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) that names the
+    /// offending entry or part.
+    pub fn hosts<I>(mut self, hosts: I) -> Result<Self>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let parsed = ClientOptions::parse_hosts(hosts)?;
+        self.options = parsed.options;
+        self.options.warnings = parsed.warnings;
+        Ok(self)
+    }
+
+    /// Sets the port of hosts that were given without one. Default: 27017.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Whether the client connects in the background as soon as it is built (the default), or with
+    /// its first operation. Wins over the option `connect`.
+    #[must_use]
+    pub fn connect(mut self, connect: bool) -> Self {
+        self.connect = Some(connect);
+        self
+    }
+
     /// Runs the client on this runtime, wherever its operations are called. After it has been shut
     /// down, the client goes on in its [successor](Runtime::successor).
     #[must_use]
@@ -231,7 +281,12 @@ impl ClientBuilder {
     /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) and
     /// [`ErrorKind::InvalidTlsConfig`](crate::error::ErrorKind::InvalidTlsConfig) that name the
     /// option.
-    pub fn build(self) -> Result<Client> {
+    pub fn build(mut self) -> Result<Client> {
+        if let Some(port) = self.port {
+            self.options.set_default_port(port)?;
+        }
+        self.options.connect = self.connect.or(self.options.connect);
+        self.options.warn_of_the_ineffective();
         let concerns = Concerns {
             read_concern: self.options.read_concern.clone(),
             write_concern: self.options.write_concern.clone(),

@@ -5,6 +5,7 @@
 //! [`uri`](crate::uri)).
 
 mod builders;
+mod uuid;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -127,7 +128,8 @@ pub struct ClientOptions {
     /// The length in bytes at which documents in log events are cut (feature `tracing`). Default:
     /// the environment variable `MONGODB_LOG_MAX_DOCUMENT_LENGTH`, otherwise 1000.
     pub tracing_max_document_length_bytes: Option<usize>,
-    /// `uuidRepresentation`: parsed for the helpers that read legacy UUIDs.
+    /// `uuidRepresentation`: kept for callers, who give it to [`UuidRepresentation::to_uuid`]; types
+    /// name theirs field by field.
     pub uuid_representation: Option<UuidRepresentation>,
     /// What the connection string has that was ignored or is deprecated; logged when a client is
     /// built.
@@ -387,7 +389,7 @@ impl fmt::Debug for Socks5Proxy {
     }
 }
 
-/// How old drivers stored UUIDs in binary subtype 3.
+/// How UUIDs are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UuidRepresentation {

@@ -3,7 +3,8 @@
 //! [`ConnectionString`] splits the text (specification: "Connection String") and decodes each part
 //! after the split; [`ClientOptions::parse_uri`] turns the parts into options (specification: "URI
 //! Options") and collects warnings; [`ClientOptions::validate`] refuses combinations that have no
-//! meaning, for options from any source; [`srv`] adds what DNS says about a `mongodb+srv` host.
+//! meaning, for options from any source; [`srv`] adds what DNS says about a `mongodb+srv` host;
+//! [`ConnectionString::join`] takes a list of hosts and connection strings.
 //!
 //! Rules that hold everywhere: unknown options and invalid values are warnings, conflicts are
 //! errors; errors and warnings name the option and never show a value or the whole text; work and
@@ -14,6 +15,7 @@ mod host;
 mod known;
 mod percent;
 mod read;
+mod several;
 pub mod srv;
 #[cfg(test)]
 mod tests;

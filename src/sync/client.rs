@@ -338,6 +338,35 @@ impl ClientBuilder {
         Ok(self)
     }
 
+    /// See [`ClientBuilder::hosts`](crate::ClientBuilder::hosts).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) that names the
+    /// offending entry or part.
+    pub fn hosts<I>(mut self, hosts: I) -> Result<Self>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.inner = self.inner.hosts(hosts)?;
+        Ok(self)
+    }
+
+    /// See [`ClientBuilder::port`](crate::ClientBuilder::port).
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.inner = self.inner.port(port);
+        self
+    }
+
+    /// See [`ClientBuilder::connect`](crate::ClientBuilder::connect).
+    #[must_use]
+    pub fn connect(mut self, connect: bool) -> Self {
+        self.inner = self.inner.connect(connect);
+        self
+    }
+
     /// Runs the client on this runtime in place of the background thread of blocking clients. It
     /// has to run on other threads than those that wait.
     #[must_use]

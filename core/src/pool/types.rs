@@ -234,7 +234,9 @@ impl fmt::Display for PoolError {
                 f.write_str("attempted to check out a connection from closed connection pool")
             }
             Self::ConnectionFailed { error } => write!(f, "{error}"),
-            Self::WaitQueueFull => f.write_str("too many checkouts wait for a connection"),
+            Self::WaitQueueFull => {
+                f.write_str("too many operations wait for a connection (waitQueueMultiple)")
+            }
             Self::WaitQueueTimeout {
                 max_pool_size,
                 counts,

@@ -31,7 +31,7 @@ pub(super) fn parse_list(list: &str) -> Result<Vec<ServerAddress>> {
 }
 
 /// The most hosts that a connection string may name; replica sets have at most 50 members.
-const HOSTS_MAX: usize = 1000;
+pub(super) const HOSTS_MAX: usize = 1000;
 
 /// Parses the only host of a `mongodb+srv` connection string, which is a name without a port.
 pub(super) fn parse_srv(text: &str) -> Result<String> {
@@ -55,7 +55,8 @@ pub(super) fn parse_srv(text: &str) -> Result<String> {
     }
 }
 
-fn parse(text: &str) -> std::result::Result<ServerAddress, &'static str> {
+/// Parses one host; the error never shows it.
+pub(super) fn parse(text: &str) -> std::result::Result<ServerAddress, &'static str> {
     if text.is_empty() {
         return Err("is empty");
     }

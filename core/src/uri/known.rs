@@ -88,3 +88,9 @@ pub(super) fn renamed(name: &str) -> Option<(&'static str, &'static str)> {
     let same = |pair: &&(&str, &str)| pair.0.eq_ignore_ascii_case(name);
     RENAMED.iter().find(same).copied()
 }
+
+/// What an option is called here, whatever it was called; unknown names in lower case.
+pub(super) fn own(name: &str) -> String {
+    let known = renamed(name).map(|(_, own)| own).or_else(|| spelling(name));
+    known.map_or_else(|| name.to_lowercase(), str::to_owned)
+}

@@ -9,7 +9,9 @@ use crate::{
     options::{
         AuthMechanism, Compressor, Credential, Socks5Proxy, Tls, TlsOptions, UuidRepresentation,
     },
-    read_preference::SelectionCriteria,
+    read_preference::{
+        HedgedReadOptions, ReadPreference, ReadPreferenceOptions, SelectionCriteria,
+    },
     rng::Rng,
 };
 
@@ -547,4 +549,21 @@ fn mutated_srv_texts_do_no_harm() {
         b"mongodb+srv://us%40er:pw@a.example.com/db?srvMaxHosts=2&srvServiceName=a-b",
         5,
     );
+}
+
+#[test]
+fn hedging_is_warned_of_when_a_client_is_built() {
+    let hedge = HedgedReadOptions::builder().enabled(true).build();
+    let restrictions = ReadPreferenceOptions::builder().hedge(hedge).build();
+    let hedged = ReadPreference::nearest(restrictions);
+    for (preference, warnings) in [(hedged, 1), (ReadPreference::nearest(None), 0)] {
+        let criteria = SelectionCriteria::from(preference);
+        let mut options = ClientOptions::builder()
+            .selection_criteria(criteria)
+            .build();
+        options.warn_of_the_ineffective();
+        assert_eq!(options.warnings.len(), warnings);
+        let named = |warning: &UriWarning| warning.option() == "hedge";
+        assert!(options.warnings.iter().all(named));
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::{credential, srv};
+use super::{UriWarning, credential, srv};
 use crate::{
     error::{Error, Result},
     options::{
         ClientOptions, Compressor, DEFAULT_MAX_POOL_SIZE, MIN_HEARTBEAT_FREQUENCY, Tls, TlsOptions,
     },
+    read_preference::SelectionCriteria,
 };
 
 impl ClientOptions {
@@ -42,6 +43,19 @@ impl ClientOptions {
         match &self.tls {
             Some(Tls::Enabled(tls)) => validate_tls(tls),
             _ => Ok(()),
+        }
+    }
+}
+
+impl ClientOptions {
+    /// Adds a warning for each option that is set and has no effect any more.
+    pub fn warn_of_the_ineffective(&mut self) {
+        let criteria = self.selection_criteria.as_ref();
+        let preference = criteria.and_then(SelectionCriteria::as_read_pref);
+        let hedge = preference.and_then(|p| p.options()?.hedge.as_ref());
+        if hedge.is_some() {
+            let text = "deprecated, and ignored by servers since MongoDB 8.0";
+            self.warnings.push(UriWarning::new("hedge", text));
         }
     }
 }
