@@ -39,6 +39,7 @@ mod default_runtime;
 mod namespace;
 pub mod options;
 pub mod results;
+pub mod serde_helpers;
 mod session;
 #[cfg(feature = "sync")]
 pub mod sync;
