@@ -1,0 +1,147 @@
+//! Every option and member of the documented client has its row in docs/OPTIONS.md and tests that
+//! are executed: tests/data/mongo_client_names.txt lists them.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+const NAMES: &str = include_str!("../data/mongo_client_names.txt");
+const DOCUMENT: &str = include_str!("../../docs/OPTIONS.md");
+
+/// A line of the list.
+#[derive(Debug)]
+struct Entry<'a> {
+    kind: &'a str,
+    name: &'a str,
+    tests: Vec<&'a str>,
+}
+
+fn entries() -> Vec<Entry<'static>> {
+    let lines = NAMES
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let entries = lines.map(|line| {
+        let mut words = line.split(' ');
+        let kind = words.next().expect("the line is not empty");
+        assert!(["option", "member"].contains(&kind), "{line}");
+        let name = words.next().expect("a name follows the kind");
+        Entry {
+            kind,
+            name,
+            tests: words.collect(),
+        }
+    });
+    entries.collect()
+}
+
+/// The names in the first cells of a section's tables.
+fn rows(document: &str, section: &str) -> BTreeSet<String> {
+    let (_, rest) = document
+        .split_once(&format!("\n## {section}\n"))
+        .expect("the section");
+    let (text, _) = rest.split_once("\n## ").unwrap_or((rest, ""));
+    let cells = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('|')?.split('|').next());
+    let codes = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    codes
+        .map(|code| {
+            code.split('(')
+                .next()
+                .expect("there is a first part")
+                .to_owned()
+        })
+        .collect()
+}
+
+/// What keeps a test of this source from being executed under that name, if anything does.
+fn fault(source: &str, function: &str) -> Option<&'static str> {
+    let head = format!("fn {function}()");
+    let Some((before, _)) = source.split_once(&head) else {
+        return Some("there is no such function");
+    };
+    let attributes = before
+        .lines()
+        .rev()
+        .map(str::trim)
+        .take_while(|line| line.is_empty() || line.starts_with("#[") || line.starts_with("//"));
+    let attributes: Vec<&str> = attributes.collect();
+    if !attributes.contains(&"#[test]") {
+        Some("it is no test")
+    } else if attributes
+        .iter()
+        .any(|line| line.starts_with("#[ignore") || line.starts_with("#[cfg"))
+    {
+        Some("it is not always executed")
+    } else {
+        None
+    }
+}
+
+#[test]
+fn every_name_has_its_row() {
+    for (kind, section) in [("option", "Options"), ("member", "Members")] {
+        let rows = rows(DOCUMENT, section);
+        for entry in entries().iter().filter(|entry| entry.kind == kind) {
+            assert!(rows.contains(entry.name), "{entry:?}: no row in {section}");
+        }
+    }
+}
+
+#[test]
+fn every_row_is_listed() {
+    for (kind, section) in [("option", "Options"), ("member", "Members")] {
+        let entries = entries();
+        let listed: BTreeSet<&str> = entries
+            .iter()
+            .filter(|entry| entry.kind == kind)
+            .map(|entry| entry.name)
+            .collect();
+        for row in rows(DOCUMENT, section) {
+            assert!(
+                listed.contains(row.as_str()),
+                "{kind} {row}: not in the list"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_name_has_tests_that_are_executed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for entry in entries() {
+        assert!(!entry.tests.is_empty(), "{entry:?}: no test");
+        for test in &entry.tests {
+            let (file, function) = test.split_once("::").expect("file::function");
+            let path = folder.join(format!("{file}.rs"));
+            let source = fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("{entry:?}: {}: {error}", path.display()));
+            assert_eq!(fault(&source, function), None, "{entry:?}: {test}");
+        }
+    }
+}
+
+#[test]
+fn no_name_is_listed_twice() {
+    let mut seen = BTreeSet::new();
+    for entry in entries() {
+        assert!(seen.insert((entry.kind, entry.name)), "{entry:?}");
+    }
+}
+
+#[test]
+fn what_is_no_executed_test_is_told() {
+    let source = "#[test]\nfn a() {}\n\nfn b() {}\n\n#[test]\n#[ignore]\nfn c() {}\n";
+    assert_eq!(fault(source, "a"), None);
+    assert_eq!(fault(source, "b"), Some("it is no test"));
+    assert_eq!(fault(source, "c"), Some("it is not always executed"));
+    assert_eq!(fault(source, "d"), Some("there is no such function"));
+}
+
+#[test]
+fn names_are_those_of_the_first_cells_of_their_section() {
+    let document = "# A\n\n## Options\n\n| PyMongo | Here |\n| --- | --- |\n| `a`, `b(x, y)` | `c` |\n\
+                    \n## Members\n\n| `d` | `e` |\n";
+    let options: Vec<String> = rows(document, "Options").into_iter().collect();
+    assert_eq!(options, ["a", "b"]);
+    let members: Vec<String> = rows(document, "Members").into_iter().collect();
+    assert_eq!(members, ["d"]);
+}

@@ -1,0 +1,144 @@
+//! Hosts, ports and lists of them; when a client connects.
+
+use std::time::Duration;
+
+use bson::doc;
+use mongo_client::{
+    Client, ClientBuilder,
+    error::{ErrorKind, Result},
+    options::{HedgedReadOptions, ReadPreference, ReadPreferenceOptions, ServerAddress},
+    topology::TopologyType,
+};
+use mongo_client_tests::{deploy, fault::Proxy, live, rt, secure::ping};
+
+/// A client on the runtime of the test.
+fn build(builder: ClientBuilder) -> Result<Client> {
+    match rt::adapter() {
+        Some(runtime) => builder.runtime(runtime).build(),
+        None => builder.build(),
+    }
+}
+
+fn name_and_port(host: &ServerAddress) -> (String, u16) {
+    (host.host().into_owned(), host.port().unwrap())
+}
+
+#[test]
+fn hosts_and_connection_strings_of_one_list_lead_to_the_set() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let options = live::options(&uri);
+        let set = options.repl_set_name.as_deref().unwrap();
+        let hosts = [
+            "127.0.0.1:1".to_owned(),
+            options.hosts[0].to_string(),
+            format!("mongodb://{}/first?replicaSet=another", options.hosts[1]),
+            format!("mongodb://{}/last?replicaSet={set}", options.hosts[2]),
+        ];
+        let client = build(Client::builder().hosts(hosts).unwrap()).unwrap();
+
+        ping(&client).await.unwrap();
+
+        assert_eq!(client.default_database().unwrap().name(), "last");
+        let unreachable = ServerAddress::tcp("127.0.0.1", 1);
+        live::eventually("the members only", || async {
+            let nodes = client.topology_description().await.unwrap();
+            let mut seen = nodes.servers.values().map(|server| &server.address);
+            !seen.any(|address| *address == unreachable) && client.nodes().len() == 3
+        })
+        .await;
+    });
+}
+
+#[test]
+fn the_port_of_a_host_wins_over_the_separate_one() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("STANDALONE") else {
+            return;
+        };
+        let (name, port) = name_and_port(&live::options(&uri).hosts[0]);
+        let without = Client::builder().hosts([&name]).unwrap().port(port);
+        let with = Client::builder().hosts([format!("{name}:{port}")]);
+        let in_a_uri = Client::builder().uri(&format!("mongodb://{name}"));
+        for builder in [without, with.unwrap().port(1), in_a_uri.unwrap().port(port)] {
+            let client = build(builder).unwrap();
+            ping(&client).await.unwrap();
+            assert_eq!(
+                client.address().unwrap(),
+                Some(ServerAddress::tcp(&name, port))
+            );
+        }
+        let error = build(Client::builder().port(0)).unwrap_err();
+        let invalid = matches!(&*error.kind, ErrorKind::InvalidArgument { .. });
+        assert!(invalid && error.to_string().contains("\"port\""), "{error}");
+    });
+}
+
+#[test]
+fn standalones_of_one_list_are_dropped() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("STANDALONE") else {
+            return;
+        };
+        let target = live::options(&uri).hosts[0].to_string();
+        let proxy = Proxy::transparent("127.0.0.1", &target).await.unwrap();
+        let alone = format!("mongodb://{}/", proxy.address());
+        ping(&live::client(&alone)).await.unwrap();
+
+        let both = format!("mongodb://{},{target}/", proxy.address());
+        let mut options = live::options(&both);
+        options.server_selection_timeout = Some(Duration::from_secs(2));
+        let client = live::build(options);
+
+        let error = ping(&client).await.unwrap_err();
+        assert!(error.is_server_selection(), "{error:?}");
+        let topology = client.topology_description().await.unwrap();
+        assert_eq!(topology.topology_type, TopologyType::Unknown);
+        assert!(topology.servers.is_empty(), "{topology:?}");
+    });
+}
+
+#[test]
+fn without_connect_nothing_happens_before_the_first_operation() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("STANDALONE") else {
+            return;
+        };
+        let mut options = live::options(&uri);
+        let patient = live::Recorder::attach(&mut options);
+        let client = build(Client::builder().options(options).connect(false)).unwrap();
+        let by_uri = live::options(&format!("{uri}?connect=false"));
+        assert_eq!(by_uri.connect, Some(false));
+
+        // Another one, which is told nothing, has found its server meanwhile.
+        let mut options = live::options(&uri);
+        let eager = live::Recorder::attach(&mut options);
+        let other = live::build(options);
+        let found = |_: &[live::Event]| !other.nodes().is_empty();
+        eager.wait("a server, without an operation", found).await;
+
+        assert!(patient.events().is_empty(), "{:?}", patient.events());
+        assert!(client.nodes().is_empty());
+        ping(&client).await.unwrap();
+        assert!(!patient.events().is_empty());
+    });
+}
+
+#[test]
+fn hedged_reads_are_served_as_if_nothing_had_been_said() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("REPLICA_SET") else {
+            return;
+        };
+        let hedge = HedgedReadOptions::builder().enabled(true).build();
+        let hedged = ReadPreferenceOptions::builder().hedge(hedge).build();
+        let mut options = live::options(&uri);
+        options.selection_criteria = Some(ReadPreference::nearest(hedged).into());
+        let client = live::build(options);
+        let people = client.database("live_options").collection("people");
+        let found: Option<bson::Document> = people.find_one(doc! {}).await.unwrap();
+        assert_eq!(found, None);
+    });
+}
