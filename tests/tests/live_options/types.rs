@@ -79,7 +79,7 @@ fn date_times_of_all_crates_are_stored_as_those_of_bson() {
         let client = live::client(&uri);
         let db = live::database(&client);
         let times = db.collection::<Times>("times");
-        times.insert_one(&precise()).await.unwrap();
+        times.insert_one(precise()).await.unwrap();
 
         let plain = times.clone_with_type::<Document>();
         let stored = plain.find_one(doc! {}).await.unwrap().unwrap();
