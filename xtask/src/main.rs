@@ -21,6 +21,7 @@ usage: cargo xtask COMMAND
                                 run the specification tests below DIR (default: the fetched ones)
   quickstart [--runtime NAME]   show a fail-over on an own replica set
                                 (tokio, async-std or smol; default: tokio)
+  tour                          show the members of the documented client, on an own replica set
   event-loop                    run the engine in a hand-written loop, on an own replica set
   instructions [--update] [CASE ...]
                                 count the instructions of operations (needs valgrind) and compare
@@ -57,6 +58,7 @@ fn dispatch(args: &[&str]) -> Result<ExitCode> {
         ["spec", rest @ ..] => spec::run(rest),
         ["quickstart"] => quickstart::run("tokio"),
         ["quickstart", "--runtime", runtime] => quickstart::run(runtime),
+        ["tour"] => quickstart::tour(),
         ["bench", "--rows", rest @ ..] => bench_rows::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["event-loop"] => event_loop::run(),

@@ -1,4 +1,5 @@
-//! `cargo xtask quickstart`: a fail-over under load, from nothing.
+//! `cargo xtask quickstart`: a fail-over under load, from nothing. `cargo xtask tour`: the documented
+//! client, member by member.
 
 use std::process::{Command, ExitCode};
 
@@ -17,17 +18,27 @@ pub(crate) fn run(runtime: &str) -> Result<ExitCode> {
             RUNTIMES.join(", ")
         )));
     }
+    show("quickstart", &format!("tls,{runtime}"), &[runtime])
+}
+
+/// Shows the members of the documented client, with the async and the blocking API.
+pub(crate) fn tour() -> Result<ExitCode> {
+    show("tour", "tls,tokio,sync", &[])
+}
+
+/// Builds an example with these features alone, and runs it against a replica set of its own.
+fn show(name: &str, features: &str, arguments: &[&str]) -> Result<ExitCode> {
     setup::run()?;
-    let mut build = example("build", runtime);
+    let mut build = example("build", name, features);
     let built = build
         .status()
         .map_err(|error| process::missing(&build, &error))?;
     if !built.success() {
         return Err(Failure::new("the example does not compile"));
     }
-    let cluster = Cluster::start("quickstart", Plan::replica_set(3))?;
-    let mut example = example("run", runtime);
-    example.args(["--", &cluster.uri(), runtime]);
+    let cluster = Cluster::start(name, Plan::replica_set(3))?;
+    let mut example = example("run", name, features);
+    example.args(["--", &cluster.uri()]).args(arguments);
     let status = example
         .status()
         .map_err(|error| process::missing(&example, &error))?;
@@ -38,11 +49,10 @@ pub(crate) fn run(runtime: &str) -> Result<ExitCode> {
     })
 }
 
-/// Builds or runs the example with this one runtime.
-fn example(verb: &str, runtime: &str) -> Command {
+fn example(verb: &str, name: &str, features: &str) -> Command {
     let mut command = cargo();
     command.args([verb, "--quiet", "--package", "mongo-client"]);
-    command.args(["--example", "quickstart", "--no-default-features"]);
-    command.args(["--features", &format!("tls,{runtime}")]);
+    command.args(["--example", name, "--no-default-features"]);
+    command.args(["--features", features]);
     command
 }
