@@ -5,14 +5,19 @@
 //! the other, for tools that count (callgrind, strace); `bench-official row ROW ...` measures what
 //! load does not show.
 
-mod executor;
+#[path = "../../shared/cases.rs"]
+mod cases;
 mod official;
+#[path = "../../shared/rows.rs"]
 mod rows;
+#[path = "../../shared/tokio.rs"]
+mod tokio_threads;
 
-use executor::Tokio;
 use mongo_client_bench_harness::{Case, Counting, Result, row, serve};
+use mongodb as driver;
 use official::Official;
 use rows::Alone;
+use tokio_threads::Tokio;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -26,12 +31,15 @@ fn main() -> Result {
         .build()?;
     match args[..] {
         ["serve", "official"] => serve::<Official>(&Tokio(runtime)),
-        ["prepare", uri] => runtime.block_on(official::prepare(uri)),
+        ["prepare", uri] => runtime.block_on(cases::prepare(uri)),
         ["ops", uri, case, count] => {
             let (case, count): (Case, u64) = (case.parse()?, count.parse()?);
             let uri = uri.to_owned();
             // On a worker, as the requests of a server are.
-            let task = runtime.spawn(async move { official::ops(&uri, case, count).await });
+            let task = runtime.spawn(async move {
+                let client = driver::Client::with_uri_str(uri).await?;
+                cases::ops(client, case, count).await
+            });
             runtime.block_on(task)?
         }
         ["row", ref row_args @ ..] => {

@@ -5,16 +5,23 @@
 //! tools that count (callgrind, strace), `ops-on RUNTIME` on another runtime than tokio;
 //! `bench-peer row ROW ...` measures what load does not show.
 
+#[path = "../../shared/cases.rs"]
+mod cases;
 mod executors;
 mod ours;
 mod raw;
+#[path = "../../shared/rows.rs"]
 mod rows;
+#[path = "../../shared/tokio.rs"]
+mod tokio_threads;
 
-use executors::{AsyncStd, Smol, Threads, Tokio};
+use executors::{AsyncStd, Smol, Threads};
+use mongo_client as driver;
 use mongo_client::runtime::{AsyncStdRuntime, SmolRuntime, TokioRuntime};
 use mongo_client_bench_harness::{Case, Counting, Executor, Result, row, serve};
 use ours::Ours;
 use rows::Alone;
+use tokio_threads::Tokio;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -34,7 +41,7 @@ fn main() -> Result {
         ["serve", "ours-tokio"] => serve::<Ours<TokioRuntime>>(&tokio()?),
         ["serve", "ours-smol"] => serve::<Ours<SmolRuntime>>(&Smol),
         ["serve", "ours-async-std"] => serve::<Ours<AsyncStdRuntime>>(&AsyncStd),
-        ["prepare", uri] => tokio()?.0.block_on(ours::prepare(uri)),
+        ["prepare", uri] => tokio()?.0.block_on(cases::prepare(uri)),
         ["ops", uri, case, count] => ops::<TokioRuntime>(&tokio()?, uri, case, count),
         ["ops-on", "tokio", uri, case, count] => ops::<TokioRuntime>(&tokio()?, uri, case, count),
         ["ops-on", "smol", uri, case, count] => ops::<SmolRuntime>(&Smol, uri, case, count),
@@ -54,7 +61,9 @@ fn main() -> Result {
 fn ops<R: ours::Given>(on: &impl Executor, uri: &str, case: &str, count: &str) -> Result {
     let (case, count): (Case, u64) = (case.parse()?, count.parse()?);
     let uri = uri.to_owned();
-    let ended = on.run_all(vec![async move { ours::ops::<R>(&uri, case, count).await }]);
+    let ended = on.run_all(vec![async move {
+        cases::ops(ours::client::<R>(&uri)?, case, count).await
+    }]);
     ended.into_iter().collect()
 }
 

@@ -1,10 +1,10 @@
-//! This client in the single rows.
+//! The single rows by the driver that the program calls `driver`.
 
 use std::time::Duration;
 
-use bson::doc;
-use mongo_client::Client;
 use mongo_client_bench_harness::{DATABASE, NewSmall, Result, RowClient, Small, found, new_small};
+
+use crate::driver::{Client, bson::doc};
 
 /// A client with the driver's defaults.
 #[derive(Clone)]

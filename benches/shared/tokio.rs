@@ -1,4 +1,4 @@
-//! Where the callers run.
+//! Where the callers run: tokio, the same for both drivers.
 
 use std::future::Future;
 
