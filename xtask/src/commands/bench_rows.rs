@@ -280,7 +280,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
                     |---|--:|--:|--:|--:|---|\n"
         .to_owned();
     for row in rows {
-        let ratio = row.official.map(|official| row.ours / official);
+        // To nothing there is no ratio.
+        let official = row.official.filter(|official| *official > 0.0);
+        let ratio = official.map(|official| row.ours / official);
         let number = |value: Option<f64>, digits| {
             value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
         };
@@ -319,6 +321,21 @@ mod tests {
         let text = "# x\n29,,raw_syscalls:sys_enter,448679,100.00,,\n";
         assert_eq!(counted(text), Some(29.0));
         assert_eq!(counted("<not supported>,,raw_syscalls:sys_enter"), None);
+    }
+
+    #[test]
+    fn nothing_has_no_ratio() {
+        let text = table(&[Row {
+            name: "x".to_owned(),
+            unit: "writes",
+            ours: 0.0,
+            official: Some(0.0),
+            target: Target::Figure(0.0),
+        }]);
+        assert!(
+            text.ends_with("| x (writes) | 0.0 | 0.0 | - | <= 0 | met |\n"),
+            "{text}"
+        );
     }
 
     #[test]
