@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use mongo_client_core::{
     event::{EventHandler, cmap::CmapEvent, command::CommandEvent, sdam::SdamEvent},
-    id::TopologyId,
     options::ClientOptions,
 };
 
@@ -35,12 +34,12 @@ struct Queue {
 }
 
 impl Outbox {
-    pub(crate) fn new(options: &ClientOptions, id: TopologyId) -> Self {
+    pub(crate) fn new(options: &ClientOptions) -> Self {
         Self {
             cmap: options.cmap_event_handler.clone(),
             command: options.command_event_handler.clone(),
             sdam: options.sdam_event_handler.clone(),
-            log: Log::new(options, id),
+            log: Log::new(options),
             queue: Guarded::new(Queue::default()),
         }
     }

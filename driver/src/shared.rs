@@ -153,7 +153,7 @@ impl Shared {
             servers: BTreeMap::new(),
         };
         Arc::new(Self {
-            outbox: Arc::new(Outbox::new(&options, id)),
+            outbox: Arc::new(Outbox::new(&options)),
             views: ViewCell::new(snapshot),
             sessions: Guarded::new(ServerSessionPool::default()),
             cluster_time: ClusterTimeCell::default(),

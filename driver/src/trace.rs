@@ -15,11 +15,13 @@ mod operation;
 mod selection;
 mod topology;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use mongo_client_core::{
     event::{cmap::CmapEvent, sdam::SdamEvent},
-    id::TopologyId,
     net::ServerAddress,
     options::ClientOptions,
 };
@@ -43,7 +45,9 @@ const DOCUMENT_LEN_MAX: usize = 1_000;
 /// What a client's log events have in common.
 #[derive(Debug)]
 pub(crate) struct Log {
-    topology: TopologyId,
+    /// The id of the topology whose events are told: events of two are never mixed, and each
+    /// topology's begin with its opening.
+    topology: AtomicU64,
     document_len_max: usize,
     cmap: bool,
     sdam: bool,
@@ -51,13 +55,13 @@ pub(crate) struct Log {
 
 impl Log {
     /// Finds out who listens; it stays so for the life of the client.
-    pub(crate) fn new(options: &ClientOptions, topology: TopologyId) -> Self {
+    pub(crate) fn new(options: &ClientOptions) -> Self {
         let document_len_max = options
             .tracing_max_document_length_bytes
             .or_else(environment::log_document_len_max)
             .unwrap_or(DOCUMENT_LEN_MAX);
         Self {
-            topology,
+            topology: AtomicU64::default(),
             document_len_max,
             cmap: enabled!(target: CONNECTION, Level::DEBUG),
             sdam: enabled!(target: TOPOLOGY, Level::DEBUG),
@@ -87,6 +91,9 @@ impl Log {
     /// Tells of the topology's or a monitor's event; call without any lock.
     pub(crate) fn sdam(&self, event: &SdamEvent) {
         if self.sdam {
+            if let SdamEvent::TopologyOpening(e) = event {
+                self.topology.store(e.topology_id.0, Ordering::Relaxed);
+            }
             topology::emit(self, event);
         }
     }

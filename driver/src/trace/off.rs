@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mongo_client_core::{
     error::{Error, Result},
     event::{CommandFacts, cmap::CmapEvent, sdam::SdamEvent},
-    id::{OperationId, TopologyId},
+    id::OperationId,
     op::{CommandSpec, Operation},
     options::ClientOptions,
     time::Instant,
@@ -18,7 +18,7 @@ use crate::{exec::Executed, server::Server, shared::Shared};
 pub(crate) struct Log;
 
 impl Log {
-    pub(crate) fn new(_options: &ClientOptions, _topology: TopologyId) -> Self {
+    pub(crate) fn new(_options: &ClientOptions) -> Self {
         Self
     }
 

@@ -2,6 +2,8 @@
 //!
 //! These events have no parent, like those of connections.
 
+use std::sync::atomic::Ordering;
+
 use bson::{Document, RawDocumentBuf};
 use mongo_client_core::event::sdam::SdamEvent;
 use tracing::debug;
@@ -13,7 +15,7 @@ use super::{
 };
 
 pub(super) fn emit(log: &Log, event: &SdamEvent) {
-    let id = log.topology.0;
+    let id = log.topology.load(Ordering::Relaxed);
     /// An event of the topology.
     macro_rules! tell {
         ($message:literal $(, $field:ident = $value:expr)*) => {
