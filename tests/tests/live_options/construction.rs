@@ -6,10 +6,16 @@ use bson::doc;
 use mongo_client::{
     Client, ClientBuilder,
     error::{ErrorKind, Result},
+    event::sdam::SdamEvent,
     options::{HedgedReadOptions, ReadPreference, ReadPreferenceOptions, ServerAddress},
     topology::TopologyType,
 };
-use mongo_client_tests::{deploy, fault::Proxy, live, rt, secure::ping};
+use mongo_client_tests::{
+    deploy::{self, Plan},
+    fault::Proxy,
+    live, rt,
+    secure::ping,
+};
 
 /// A client on the runtime of the test.
 fn build(builder: ClientBuilder) -> Result<Client> {
@@ -97,6 +103,48 @@ fn standalones_of_one_list_are_dropped() {
         let topology = client.topology_description().await.unwrap();
         assert_eq!(topology.topology_type, TopologyType::Unknown);
         assert!(topology.servers.is_empty(), "{topology:?}");
+    });
+}
+
+/// Two servers that know nothing of each other, whichever answers first.
+#[test]
+fn destructive_two_standalones_of_one_list_are_both_dropped() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("STANDALONE") else {
+            return;
+        };
+        let Some(other) = deploy::own_cluster("options-standalone", Plan::standalone()) else {
+            return;
+        };
+        let one = live::options(&uri).hosts[0].to_string();
+        for hosts in [[one.clone(), other.address(0)], [other.address(0), one]] {
+            for host in &hosts {
+                let alone = live::client(&format!("mongodb://{host}/"));
+                ping(&alone).await.unwrap();
+            }
+            let mut options = live::options(&format!("mongodb://{}/", hosts.join(",")));
+            options.server_selection_timeout = Some(Duration::from_secs(2));
+            let events = live::Recorder::attach(&mut options);
+            let client = live::build(options);
+
+            let error = ping(&client).await.unwrap_err();
+            assert!(error.is_server_selection(), "{error:?}");
+            let topology = client.topology_description().await.unwrap();
+            assert_eq!(topology.topology_type, TopologyType::Unknown);
+            assert!(topology.servers.is_empty(), "{topology:?}");
+            let seen = events.events();
+            let mut dropped: Vec<String> = seen
+                .iter()
+                .filter_map(|event| match event {
+                    live::Event::Sdam(SdamEvent::ServerClosed(e)) => Some(e.address.to_string()),
+                    _ => None,
+                })
+                .collect();
+            let mut hosts = hosts.to_vec();
+            hosts.sort_unstable();
+            dropped.sort_unstable();
+            assert_eq!(dropped, hosts);
+        }
     });
 }
 

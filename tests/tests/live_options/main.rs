@@ -1,7 +1,10 @@
 //! The options of the documented client against real servers, where no other test has them.
 
+mod acknowledgments;
 mod construction;
 mod older_names;
+mod services;
+mod timing;
 mod types;
 mod writes;
 
