@@ -12,4 +12,5 @@ pub mod secrets;
 pub mod secure;
 pub mod sim;
 pub mod spec;
+pub mod unified;
 pub mod watched;

@@ -1,5 +1,6 @@
 //! Runs every specification file below a folder and prints a row per suite.
 //!
+//! Files of the unified format run on real deployments, which are started for them.
 //! Files that no suite knows are counted as skipped, case by case, with the format as the reason;
 //! files that hold no tests are not counted.
 
@@ -8,14 +9,39 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use mongo_client_tests::spec::layout::{Unknown, classify};
-use mongo_client_tests::spec::{Report, SpecFile, Suite, default_dir, load, suites};
+use mongo_client_tests::spec::{Outcome, Report, SpecFile, Suite, default_dir, load, suites};
+use mongo_client_tests::unified::{self, Filter};
 
-const USAGE: &str = "usage: spec-runner [--dir DIR] [--suite NAME] [--list-skips]";
+const USAGE: &str = "\
+usage: spec-runner [--dir DIR] [--suite NAME] [--file PART] [--case PART] [--full] [--verbose]
+                   [--list-skips]
+
+  --suite NAME   only this row of the table (`crud` is short for `crud (unified)`)
+  --file PART    only files of the unified format whose path has this part
+  --case PART    only cases of the unified format whose description has this part
+  --full         unified cases on every deployment that meets their requirements
+  --verbose      tell each unified case as it ends
+  --list-skips   name the cases that were skipped";
 
 struct Options {
     dir: PathBuf,
     suite: Option<String>,
+    filter: Filter,
     list_skips: bool,
+}
+
+impl Options {
+    /// Whether a row is wanted.
+    fn wants(&self, row: &str) -> bool {
+        let short = row.split(" (").next();
+        let wanted = self.suite.as_deref();
+        wanted.is_none() || wanted == Some(row) || wanted == short
+    }
+
+    /// Whether only cases of the unified format are wanted.
+    fn only_unified(&self) -> bool {
+        self.filter.file.is_some() || self.filter.case.is_some()
+    }
 }
 
 fn main() -> ExitCode {
@@ -37,18 +63,32 @@ fn main() -> ExitCode {
     }
     // A panic in a case is a failure of that case and is told there.
     std::panic::set_hook(Box::new(|_| {}));
-    let mut rows = run(&files, &suites());
+    let mut rows = if options.only_unified() {
+        Vec::new()
+    } else {
+        run(&files, &suites())
+    };
     drop(std::panic::take_hook());
-    if let Some(name) = &options.suite {
-        rows.retain(|(row, _)| row == name);
-        if rows.is_empty() {
-            eprintln!(
-                "error: there is no suite `{name}` below {}",
-                options.dir.display()
-            );
-            println!("0 passed, 0 failed, 0 skipped");
+    rows.retain(|(row, _)| options.wants(row));
+    let unified: Vec<&SpecFile> = files
+        .iter()
+        .filter(|file| unified::is_unified(file) && options.wants(&unified::row(file)))
+        .collect();
+    match unified::run(&unified, &options.filter) {
+        Ok(more) => rows.extend(more),
+        Err(why) => {
+            eprintln!("error: {why}");
+            println!("0 passed, 1 failed, 0 skipped");
             return ExitCode::FAILURE;
         }
+    }
+    if rows.is_empty() {
+        eprintln!(
+            "error: there is no such case below {}",
+            options.dir.display()
+        );
+        println!("0 passed, 0 failed, 0 skipped");
+        return ExitCode::FAILURE;
     }
     print(&rows, options.list_skips)
 }
@@ -57,6 +97,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options {
         dir: default_dir(),
         suite: None,
+        filter: Filter::default(),
         list_skips: false,
     };
     while let Some(arg) = args.next() {
@@ -69,6 +110,10 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
                     .map_err(|e| format!("{}: {e}", dir.display()))?;
             }
             "--suite" => options.suite = Some(value()?),
+            "--file" => options.filter.file = Some(value()?),
+            "--case" => options.filter.case = Some(value()?),
+            "--full" => options.filter.full = true,
+            "--verbose" => options.filter.verbose = true,
             "--list-skips" => options.list_skips = true,
             _ => return Err(format!("unknown argument: {arg}")),
         }
@@ -83,7 +128,7 @@ fn run(files: &[SpecFile], suites: &[Suite]) -> Vec<(String, Report)> {
         .map(|suite| (suite.name.to_owned(), Report::default()))
         .collect();
     let mut unknown: BTreeMap<String, Report> = BTreeMap::new();
-    for file in files {
+    for file in files.iter().filter(|file| !unified::is_unified(file)) {
         if let Some(index) = suites.iter().position(|suite| (suite.matches)(file)) {
             let report = &mut known[index].1;
             report.enter(&file.relative);
@@ -119,6 +164,7 @@ fn print(rows: &[(String, Report)], list_skips: bool) -> ExitCode {
             }
         }
     }
+    print_reasons(rows);
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     println!(
         "{:width$}  {:>6}  {:>6}  {:>7}",
@@ -143,5 +189,20 @@ fn print(rows: &[(String, Report)], list_skips: bool) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// Why cases were skipped, with how many, per row.
+fn print_reasons(rows: &[(String, Report)]) {
+    for (name, report) in rows {
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, outcome) in report.cases() {
+            if let Outcome::Skipped(reason) = outcome {
+                *reasons.entry(reason).or_default() += 1;
+            }
+        }
+        for (reason, count) in reasons {
+            println!("skipped: {name}: {count} for {reason}");
+        }
     }
 }

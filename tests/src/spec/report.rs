@@ -44,6 +44,11 @@ impl Report {
         ));
     }
 
+    /// Notes a case that was run elsewhere, under its whole name.
+    pub fn record(&mut self, name: String, outcome: Outcome) {
+        self.cases.push((name, outcome));
+    }
+
     /// All cases, with the file in their names.
     #[must_use]
     pub fn cases(&self) -> &[(String, Outcome)] {

@@ -1,0 +1,153 @@
+//! One case on one deployment: prepare, operate, compare, clean up.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bson::{Document, doc};
+use mongo_client::{
+    Client,
+    options::{InsertManyOptions, WriteConcern},
+};
+
+use super::{
+    Checked, Stop,
+    deployment::Deployment,
+    entities::Entities,
+    expectations,
+    format::{Case, CollectionData, TestFile},
+    operations,
+};
+
+/// How long a case may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A case that runs.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) deployment: Arc<Deployment>,
+    pub(super) entities: Entities,
+    /// The names of the fail points that were set.
+    fail_points: Mutex<Vec<String>>,
+}
+
+impl Run {
+    /// Sets a fail point, which is switched off after the case.
+    pub(super) async fn set_fail_point(&self, client: &Client, command: Document) -> Checked {
+        let name = command
+            .get_str("configureFailPoint")
+            .map_err(|e| Stop::Failed(format!("failPoint: {e}")))?;
+        self.names().push(name.to_owned());
+        let set = client.database("admin").run_command(command).await;
+        set.map(drop)
+            .map_err(|error| Stop::Failed(format!("failPoint: {error}")))
+    }
+
+    fn names(&self) -> MutexGuard<'_, Vec<String>> {
+        self.fail_points
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn clear_fail_points(&self) -> Checked {
+        let names = std::mem::take(&mut *self.names());
+        let admin = self.deployment.internal().database("admin");
+        for name in names {
+            let command = doc! { "configureFailPoint": &name, "mode": "off" };
+            let off = admin.run_command(command).await;
+            off.map_err(|error| Stop::Failed(format!("switching {name} off: {error}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a case; its requirements are met.
+///
+/// # Errors
+///
+/// What was not as expected, or what the client does not offer.
+pub async fn run_case(deployment: &Arc<Deployment>, file: &TestFile, case: &Case) -> Checked {
+    let run = Arc::new(Run {
+        deployment: Arc::clone(deployment),
+        entities: Entities::default(),
+        fail_points: Mutex::default(),
+    });
+    let body = tokio::time::timeout(PATIENCE, body(&run, file, case));
+    let result = body
+        .await
+        .unwrap_or_else(|_| Err("the case took longer than a minute".into()));
+    for client in run.entities.clients() {
+        client.recorder.stop();
+    }
+    let cleared = run.clear_fail_points().await;
+    // A test that hung must not make its end hang too.
+    let closed = tokio::time::timeout(PATIENCE, run.entities.close()).await;
+    result?;
+    cleared?;
+    closed.map_err(|_| Stop::from("the entities could not be closed within a minute"))
+}
+
+async fn body(run: &Arc<Run>, file: &TestFile, case: &Case) -> Checked {
+    for data in &file.initial_data {
+        prepare(run.deployment.internal(), data).await?;
+    }
+    for (index, entity) in file.create_entities.iter().enumerate() {
+        run.entities
+            .create(&run.deployment, entity)
+            .await
+            .map_err(|stop| stop.at(format_args!("createEntities[{index}]")))?;
+    }
+    for (index, operation) in case.operations.iter().enumerate() {
+        operations::execute(run, operation)
+            .await
+            .map_err(|stop| stop.at(format_args!("operations[{index}] ({})", operation.name)))?;
+    }
+    for client in run.entities.clients() {
+        client.recorder.stop();
+    }
+    // A fail point must not hit what looks at the outcome.
+    run.clear_fail_points().await?;
+    for expected in &case.expect_events {
+        expectations::events(&run.entities, expected)?;
+    }
+    for expected in &case.expect_log_messages {
+        expectations::logs(&run.entities, expected)?;
+    }
+    for expected in &case.outcome {
+        expectations::outcome(run.deployment.internal(), expected).await?;
+    }
+    Ok(())
+}
+
+/// Makes a collection hold these documents and nothing else.
+async fn prepare(client: &Client, data: &CollectionData) -> Checked {
+    let failed = |what: &str, error: mongo_client::error::Error| {
+        let (database, name) = (&data.database_name, &data.collection_name);
+        Stop::Failed(format!("initialData: {what} {database}.{name}: {error}"))
+    };
+    let database = client.database(&data.database_name);
+    let collection = database.collection::<Document>(&data.collection_name);
+    let majority = WriteConcern::majority;
+    let dropped = collection.drop().write_concern(majority()).await;
+    dropped.map_err(|error| failed("drop", error))?;
+    if data.create_options.is_some() || data.documents.is_empty() {
+        let mut command = doc! { "create": &data.collection_name };
+        command.extend(data.create_options.clone().unwrap_or_default());
+        command.insert("writeConcern", majority().to_document());
+        let created = database.run_command(command).await;
+        created.map_err(|error| failed("create", error))?;
+    }
+    if !data.documents.is_empty() {
+        let options = InsertManyOptions::builder()
+            .write_concern(majority())
+            .build();
+        let inserted = collection
+            .insert_many(&data.documents)
+            .with_options(options);
+        inserted
+            .await
+            .map_err(|error| failed("insert into", error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The deployments that cases run on: started once, with what is known of them.
+
+use std::sync::Mutex;
+
+use bson::{Document, doc};
+use mongo_client::{Client, options::ClientOptions};
+use xtask::cluster::{Cluster, Plan};
+
+use super::{
+    Checked, Stop,
+    requirements::{Facts, TopologyKind},
+    version::Version,
+};
+
+/// The deployments that the runner can start, in the order in which cases prefer them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// One server.
+    Standalone,
+    /// Three members.
+    ReplicaSet,
+    /// One server with users.
+    StandaloneAuth,
+    /// Three members with users.
+    ReplicaSetAuth,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [
+        Self::Standalone,
+        Self::ReplicaSet,
+        Self::StandaloneAuth,
+        Self::ReplicaSetAuth,
+    ];
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standalone => "standalone",
+            Self::ReplicaSet => "replica-set",
+            Self::StandaloneAuth => "standalone-auth",
+            Self::ReplicaSetAuth => "replica-set-auth",
+        }
+    }
+
+    /// What is known of it before it runs. All have the same servers.
+    #[must_use]
+    pub fn facts(self, version: Version, parameters: Document) -> Facts {
+        Facts {
+            topology: match self {
+                Self::Standalone | Self::StandaloneAuth => TopologyKind::Single,
+                Self::ReplicaSet | Self::ReplicaSetAuth => TopologyKind::ReplicaSet,
+            },
+            version,
+            auth: matches!(self, Self::StandaloneAuth | Self::ReplicaSetAuth),
+            parameters,
+        }
+    }
+
+    /// The deployment that `cargo xtask test` has already started.
+    fn shared(self) -> Option<String> {
+        let name = match self {
+            Self::Standalone => "STANDALONE",
+            Self::ReplicaSet => "REPLICA_SET",
+            Self::StandaloneAuth => return None,
+            Self::ReplicaSetAuth => "AUTH",
+        };
+        std::env::var(format!("MONGO_CLIENT_TEST_{name}_URI")).ok()
+    }
+
+    fn plan(self) -> Plan {
+        let mut plan = match self {
+            Self::Standalone | Self::StandaloneAuth => Plan::standalone(),
+            Self::ReplicaSet | Self::ReplicaSetAuth => Plan::replica_set(3),
+        };
+        plan.auth = matches!(self, Self::StandaloneAuth | Self::ReplicaSetAuth);
+        // A busy machine must not cause elections.
+        plan.election_timeout_ms = 10_000;
+        plan
+    }
+}
+
+/// A running deployment.
+#[derive(Debug)]
+pub struct Deployment {
+    /// What it is.
+    pub kind: Kind,
+    uri: String,
+    internal: Client,
+    /// Dies with the value, where it is the runner's own.
+    _cluster: Mutex<Option<Cluster>>,
+}
+
+impl Deployment {
+    /// Starts a deployment, or attaches to the shared one. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the servers do not start.
+    pub fn start(kind: Kind) -> Checked<Self> {
+        let (uri, cluster) = match kind.shared() {
+            Some(uri) => (uri, None),
+            None => {
+                let cluster = Cluster::start(&format!("spec-{}", kind.name()), kind.plan())
+                    .map_err(|why| Stop::Failed(format!("{}: {why}", kind.name())))?;
+                (cluster.uri(), Some(cluster))
+            }
+        };
+        let internal = ClientOptions::parse_uri(&uri)
+            .map(|parsed| parsed.options)
+            .and_then(Client::with_options)
+            .map_err(|error| Stop::Failed(format!("{uri}: {error}")))?;
+        Ok(Self {
+            kind,
+            uri,
+            internal,
+            _cluster: Mutex::new(cluster),
+        })
+    }
+
+    /// The client for what the runner does itself.
+    #[must_use]
+    pub fn internal(&self) -> &Client {
+        &self.internal
+    }
+
+    /// The connection string for a client entity that wants one router, several, or does not care.
+    pub(super) fn uri_for(&self, _several_routers: Option<bool>) -> Checked<String> {
+        Ok(self.uri.clone())
+    }
+
+    /// The servers' version and parameters.
+    ///
+    /// # Errors
+    ///
+    /// When the servers do not answer.
+    pub async fn ask(&self) -> Checked<(Version, Document)> {
+        let admin = self.internal.database("admin");
+        let ask = async |command| {
+            let reply = admin.run_command(command).await;
+            reply.map_err(|error| Stop::Failed(format!("{}: {error}", self.kind.name())))
+        };
+        let build_info = ask(doc! { "buildInfo": 1 }).await?;
+        let parameters = ask(doc! { "getParameter": "*" }).await?;
+        Ok((Version::of_server(&build_info)?, parameters))
+    }
+}

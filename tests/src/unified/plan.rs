@@ -1,0 +1,310 @@
+//! Which case runs where, and what came of it.
+//!
+//! Each case runs on the first deployment that meets its requirements. Deployments run side by
+//! side, the cases of one after each other: fail points belong to a server, not to a test.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bson::Document;
+
+use super::{
+    Deployment, Kind, Stop, Version,
+    case::run_case,
+    format::{Case, TestFile},
+    requirements::{Unmet, check_any},
+};
+use crate::spec::{Outcome, Report, SpecFile, in_folder};
+
+/// Which cases are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// A part of the path of the file.
+    pub file: Option<String>,
+    /// A part of the case's description.
+    pub case: Option<String>,
+    /// Each case on every deployment that meets its requirements.
+    pub full: bool,
+    /// Tell each case as it ends.
+    pub verbose: bool,
+}
+
+/// Whether a file is one of this format that can be run. Those that must be rejected are not.
+#[must_use]
+pub fn is_unified(file: &SpecFile) -> bool {
+    file.json.get("schemaVersion").is_some()
+        && file.json["tests"].is_array()
+        && !(in_folder(file, "unified-test-format") && in_folder(file, "invalid"))
+}
+
+/// The row of the table that a file's cases belong to.
+#[must_use]
+pub fn row(file: &SpecFile) -> String {
+    let folder = file.relative.split('/').next().unwrap_or_default();
+    format!("{folder} (unified)")
+}
+
+/// A case and where it stands.
+struct Planned {
+    suite: String,
+    relative: String,
+    file: Arc<TestFile>,
+    index: usize,
+    must_fail: bool,
+}
+
+impl Planned {
+    fn case(&self) -> &Case {
+        &self.file.tests[self.index]
+    }
+
+    fn name(&self) -> String {
+        format!("{}: {}", self.relative, self.case().description)
+    }
+}
+
+type Results = Vec<(usize, String, Outcome)>;
+
+/// Runs the cases of files and gives a row per folder. Blocks.
+///
+/// # Errors
+///
+/// When a deployment cannot be started.
+pub fn run(files: &[&SpecFile], filter: &Filter) -> Result<Vec<(String, Report)>, String> {
+    let mut outcomes = Vec::new();
+    let mut planned = Vec::new();
+    for file in files {
+        plan(file, filter, &mut planned, &mut outcomes);
+    }
+    let results = crate::rt::tokio_runtime().block_on(run_all(&planned, filter))?;
+    for (index, suffix, outcome) in results {
+        let case = &planned[index];
+        outcomes.push((case.suite.clone(), case.name() + &suffix, outcome));
+    }
+    let mut rows: BTreeMap<String, Report> = BTreeMap::new();
+    for (suite, name, outcome) in outcomes {
+        rows.entry(suite).or_default().record(name, outcome);
+    }
+    Ok(rows.into_iter().collect())
+}
+
+fn plan(
+    file: &SpecFile,
+    filter: &Filter,
+    planned: &mut Vec<Planned>,
+    outcomes: &mut Vec<(String, String, Outcome)>,
+) {
+    let wanted = |part: &Option<String>, text: &str| {
+        part.as_ref()
+            .is_none_or(|part| text.contains(part.as_str()))
+    };
+    if !wanted(&filter.file, &file.relative) {
+        return;
+    }
+    let suite = row(file);
+    let must_fail = in_folder(file, "valid-fail");
+    let loaded = match TestFile::load(&file.json) {
+        Ok(loaded) => Arc::new(loaded),
+        Err(why) => {
+            let outcome = verdict(Err(Stop::Failed(why)), must_fail);
+            let cases = file.json["tests"].as_array().into_iter().flatten();
+            for case in cases {
+                let description = case["description"].as_str().unwrap_or_default();
+                if wanted(&filter.case, description) {
+                    let name = format!("{}: {description}", file.relative);
+                    outcomes.push((suite.clone(), name, outcome.clone()));
+                }
+            }
+            return;
+        }
+    };
+    for (index, case) in loaded.tests.iter().enumerate() {
+        if wanted(&filter.case, &case.description) {
+            planned.push(Planned {
+                suite: suite.clone(),
+                relative: file.relative.clone(),
+                file: Arc::clone(&loaded),
+                index,
+                must_fail,
+            });
+        }
+    }
+}
+
+fn verdict(result: Result<(), Stop>, must_fail: bool) -> Outcome {
+    match result {
+        Ok(()) if must_fail => Outcome::Failed("it passed, but it has to fail".into()),
+        Err(Stop::Failed(_)) if must_fail => Outcome::Passed,
+        Ok(()) => Outcome::Passed,
+        Err(Stop::Failed(why)) => Outcome::Failed(why),
+        Err(Stop::Skipped(why)) => Outcome::Skipped(why),
+    }
+}
+
+/// Why a case cannot run at all, for a reason that it names itself.
+fn postponed(case: &Planned) -> Option<String> {
+    let (file, test) = (&case.file, case.case());
+    if let Some(reason) = &test.skip_reason {
+        return Some(format!("skipReason: {reason}"));
+    }
+    if test.expect_tracing_messages.is_some() {
+        return Some("open telemetry is postponed".into());
+    }
+    let client_has = |name: &str| {
+        file.create_entities
+            .iter()
+            .filter_map(|entity| entity.get_document("client").ok())
+            .any(|client| client.contains_key(name))
+    };
+    if client_has("autoEncryptOpts") {
+        return Some("encryption".into());
+    }
+    let has_timeout = |document: &Document| {
+        let options = document
+            .get_document("client")
+            .and_then(|c| c.get_document("uriOptions"));
+        options.is_ok_and(|options| options.contains_key("timeoutMS"))
+    };
+    let created = test.operations.iter().flat_map(|operation| {
+        let entities = operation.arguments.get_array("entities");
+        entities
+            .into_iter()
+            .flatten()
+            .filter_map(|e| e.as_document())
+    });
+    if file.create_entities.iter().any(has_timeout) || created.into_iter().any(has_timeout) {
+        return Some("timeoutMS is postponed".into());
+    }
+    None
+}
+
+async fn run_all(planned: &[Planned], filter: &Filter) -> Result<Results, String> {
+    let mut results = Results::new();
+    let mut wanting = Vec::new();
+    for (index, case) in planned.iter().enumerate() {
+        match postponed(case) {
+            Some(reason) => results.push((index, String::new(), Outcome::Skipped(reason))),
+            None => wanting.push(index),
+        }
+    }
+    if wanting.is_empty() {
+        return Ok(results);
+    }
+    if crate::deploy::skips_live() {
+        let skipped = Outcome::Skipped("MONGO_CLIENT_SKIP_LIVE=1".into());
+        results.extend(
+            wanting
+                .into_iter()
+                .map(|i| (i, String::new(), skipped.clone())),
+        );
+        return Ok(results);
+    }
+    // All deployments have the same servers: one is asked before the others are started.
+    let first = start(Kind::Standalone).await?;
+    let (version, parameters) = first.ask().await.map_err(|stop| format!("{stop:?}"))?;
+    let mut lists: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
+    for index in wanting {
+        match place(&planned[index], version, &parameters, filter.full) {
+            Ok(Ok(kinds)) => {
+                for kind in kinds {
+                    lists.entry(kind).or_default().push(index);
+                }
+            }
+            Ok(Err(unmet)) => {
+                let skipped = Outcome::Skipped(unmet.to_string());
+                results.push((index, String::new(), skipped));
+            }
+            Err(why) => results.push((index, String::new(), Outcome::Failed(why))),
+        }
+    }
+    let mut first = Some(first);
+    let runs = lists.into_iter().map(|(kind, list)| {
+        let ready = if kind == Kind::Standalone {
+            first.take()
+        } else {
+            None
+        };
+        run_on(kind, ready, planned, list, filter)
+    });
+    for part in futures_util::future::join_all(runs).await {
+        results.extend(part?);
+    }
+    results.sort_by_key(|(index, ..)| *index);
+    Ok(results)
+}
+
+/// The deployments on which a case can run: the first one, or all.
+fn place(
+    case: &Planned,
+    version: Version,
+    parameters: &Document,
+    all: bool,
+) -> Result<Result<Vec<Kind>, Unmet>, String> {
+    let mut kinds = Vec::new();
+    let mut nearest: Option<Unmet> = None;
+    for kind in Kind::ALL {
+        let facts = kind.facts(version, parameters.clone());
+        let file = check_any(case.file.run_on_requirements.as_deref(), &facts)?;
+        let own = check_any(case.case().run_on_requirements.as_deref(), &facts)?;
+        match file.and(own) {
+            Ok(()) => kinds.push(kind),
+            Err(unmet) => {
+                nearest = Some(nearest.map_or(unmet.clone(), |nearest| nearest.min(unmet)));
+            }
+        }
+    }
+    if !all {
+        kinds.truncate(1);
+    }
+    Ok(match nearest {
+        Some(unmet) if kinds.is_empty() => Err(unmet),
+        _ => Ok(kinds),
+    })
+}
+
+async fn start(kind: Kind) -> Result<Arc<Deployment>, String> {
+    let started = tokio::task::spawn_blocking(move || {
+        let _runtime = tokio::runtime::Handle::current();
+        Deployment::start(kind)
+    });
+    match started.await {
+        Ok(Ok(deployment)) => Ok(Arc::new(deployment)),
+        Ok(Err(Stop::Failed(why) | Stop::Skipped(why))) => Err(why),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn run_on(
+    kind: Kind,
+    ready: Option<Arc<Deployment>>,
+    planned: &[Planned],
+    list: Vec<usize>,
+    filter: &Filter,
+) -> Result<Results, String> {
+    let deployment = match ready {
+        Some(deployment) => deployment,
+        None => start(kind).await?,
+    };
+    let mut results = Results::new();
+    for index in list {
+        let case = &planned[index];
+        let begin = std::time::Instant::now();
+        let (deployment, file, at) = (Arc::clone(&deployment), Arc::clone(&case.file), case.index);
+        // In a task of its own: a panic is a failure of that case alone.
+        let run = tokio::spawn(async move { run_case(&deployment, &file, &file.tests[at]).await });
+        let result = run
+            .await
+            .unwrap_or_else(|error| Err(Stop::Failed(format!("panicked: {error}"))));
+        if filter.verbose {
+            let took = begin.elapsed().as_millis();
+            println!("{} {took} ms {}: {result:?}", kind.name(), case.name());
+        }
+        let suffix = if filter.full {
+            format!(" on {}", kind.name())
+        } else {
+            String::new()
+        };
+        results.push((index, suffix, verdict(result, case.must_fail)));
+    }
+    deployment.internal().close().await;
+    Ok(results)
+}
