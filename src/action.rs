@@ -20,16 +20,20 @@ mod aggregate;
 mod body;
 mod count;
 mod create_collection;
+mod create_index;
 mod delete;
 mod distinct;
 mod documents;
 mod drop;
+mod drop_index;
 mod find;
 mod find_and_modify;
 mod insert_many;
 mod insert_one;
 mod list_collections;
 mod list_databases;
+mod list_indexes;
+mod open;
 pub(crate) mod reply;
 mod run_command;
 mod scope;
@@ -55,15 +59,18 @@ pub use self::{
     aggregate::Aggregate,
     count::{CountDocuments, EstimatedDocumentCount},
     create_collection::CreateCollection,
+    create_index::{CreateIndex, Multiple, Single},
     delete::Delete,
     distinct::Distinct,
     drop::{DropCollection, DropDatabase},
+    drop_index::DropIndex,
     find::{Find, FindOne},
     find_and_modify::{FindOneAndDelete, FindOneAndReplace, FindOneAndUpdate},
     insert_many::InsertMany,
     insert_one::InsertOne,
     list_collections::{ListCollectionNames, ListCollections},
     list_databases::{ListDatabaseNames, ListDatabases},
+    list_indexes::{ListIndexNames, ListIndexes},
     run_command::{RunCommand, RunCursorCommand},
     update::{ReplaceOne, Update},
 };

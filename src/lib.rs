@@ -76,6 +76,7 @@ pub use crate::{
     cursor::{Cursor, SessionCursor},
     database::Database,
     namespace::Namespace,
+    options::IndexModel,
     session::{ClientSession, StartSession},
     topology::{ServerType, TopologyType},
 };

@@ -7,6 +7,7 @@
 mod collation;
 mod common;
 mod database;
+mod index;
 mod macros;
 mod read;
 mod write;
@@ -43,6 +44,10 @@ pub use self::{
         RunCursorCommandOptions, TimeseriesGranularity, TimeseriesOptions, ValidationAction,
         ValidationLevel,
     },
+    index::{
+        CommitQuorum, CreateIndexOptions, DropIndexOptions, IndexModel, IndexOptions, IndexVersion,
+        ListIndexesOptions, Sphere2DIndexVersion, TextIndexVersion,
+    },
     read::{
         AggregateOptions, CountOptions, DistinctOptions, EstimatedDocumentCountOptions,
         FindOneOptions, FindOptions,
@@ -58,6 +63,7 @@ pub(crate) use self::{
         list_collections_setters, list_databases_setters, run_command_setters,
         run_cursor_command_setters,
     },
+    index::{create_index_setters, drop_index_setters, list_indexes_setters},
     macros::{option_setter, option_struct, option_type},
     read::{
         aggregate_setters, count_setters, distinct_setters, estimated_document_count_setters,

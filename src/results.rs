@@ -46,6 +46,24 @@ pub struct DeleteResult {
     pub deleted_count: u64,
 }
 
+/// What `create_index` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct CreateIndexResult {
+    /// The name of the index.
+    pub index_name: String,
+}
+
+/// What `create_indexes` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct CreateIndexesResult {
+    /// The names of the indexes, in the order that they were given in.
+    pub index_names: Vec<String>,
+}
+
 /// What `list_databases` says of a database.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -9,9 +9,12 @@ use mongo_client_core::{
     op::{CommandSpec, Retryability},
 };
 
-use super::{ExplicitSession, ImplicitSession, Place, Scope, action, body::Body};
+use super::{
+    ExplicitSession, ImplicitSession, Place, Scope, action,
+    body::Body,
+    open::{open, open_in},
+};
 use crate::{
-    client::SessionArg,
     collection::Collection,
     cursor::{Cursor, SessionCursor},
     database::Database,
@@ -97,25 +100,15 @@ impl<'a, T> Aggregate<'a, ImplicitSession, T> {
     }
 
     async fn perform(self) -> Result<Cursor<T>> {
-        let (spec, settings) = self.build()?;
-        let client = &self.place.client;
-        let acknowledged = spec.is_acknowledged();
-        let mut session = None;
-        let executed = client.execute(spec, SessionArg::Keep(&mut session)).await?;
-        if !acknowledged {
-            return Ok(Cursor::empty(client.clone()));
-        }
-        Cursor::new(client.clone(), executed, settings, session)
+        let built = self.build()?;
+        open(self.place, built).await
     }
 }
 
 impl<T> Aggregate<'_, ExplicitSession<'_>, T> {
     async fn perform(self) -> Result<SessionCursor<T>> {
-        let (spec, settings) = self.build()?;
-        let client = &self.place.client;
-        let session = self.session.0;
-        let executed = client.execute(spec, SessionArg::Explicit(session)).await?;
-        SessionCursor::new(client.clone(), executed, settings, session)
+        let built = self.build()?;
+        open_in(self.place, built, self.session.0).await
     }
 }
 

@@ -19,6 +19,16 @@ use crate::{
 /// The server's code for a collection that does not exist.
 const NAMESPACE_NOT_FOUND: i32 = 26;
 
+/// Turns the error that says that there is no such collection into nothing.
+pub(super) fn existing<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(e) if matches!(&*e.kind, ErrorKind::Command(c) if c.code == NAMESPACE_NOT_FOUND) => {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
 impl<T: Send + Sync> Collection<T> {
     /// Removes the collection with its documents and indexes; fine when it does not exist.
     ///
@@ -57,18 +67,9 @@ impl DropCollection<'_> {
     async fn perform(self) -> Result<()> {
         let concern = self.options.as_ref().and_then(|o| o.write_concern.as_ref());
         let spec = build_collection(&self.place.scope, concern)?;
-        match self
-            .place
-            .client
-            .execute(spec, session_arg(self.session))
-            .await
-        {
-            // Servers before 7.0 report a missing collection as an error.
-            Err(e) if matches!(&*e.kind, ErrorKind::Command(c) if c.code == NAMESPACE_NOT_FOUND) => {
-                Ok(())
-            }
-            other => other.map(|_| ()),
-        }
+        let client = &self.place.client;
+        // Servers before 7.0 report a missing collection as an error.
+        existing(client.execute(spec, session_arg(self.session)).await).map(drop)
     }
 }
 

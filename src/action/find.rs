@@ -11,11 +11,12 @@ use mongo_client_core::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    ExplicitSession, ImplicitSession, Place, Scope, action, body::Body, reply, running,
-    session_setter,
+    ExplicitSession, ImplicitSession, Place, Scope, action,
+    body::Body,
+    open::{open, open_in},
+    reply, running, session_setter,
 };
 use crate::{
-    client::SessionArg,
     collection::Collection,
     cursor::{Cursor, SessionCursor},
     options::{CursorType, FindOneOptions, FindOptions, find_one_setters, find_setters},
@@ -80,24 +81,15 @@ impl<'a, T> Find<'a, T> {
     }
 
     async fn perform(self) -> Result<Cursor<T>> {
-        let (spec, settings) = build(&self.place.scope, &self.filter, self.options.as_deref())?;
-        let mut session = None;
-        let executed = self
-            .place
-            .client
-            .execute(spec, SessionArg::Keep(&mut session))
-            .await?;
-        Cursor::new(self.place.client.clone(), executed, settings, session)
+        let built = build(&self.place.scope, &self.filter, self.options.as_deref())?;
+        open(self.place, built).await
     }
 }
 
 impl<T> Find<'_, T, ExplicitSession<'_>> {
     async fn perform(self) -> Result<SessionCursor<T>> {
-        let (spec, settings) = build(&self.place.scope, &self.filter, self.options.as_deref())?;
-        let session = self.session.0;
-        let client = &self.place.client;
-        let executed = client.execute(spec, SessionArg::Explicit(session)).await?;
-        SessionCursor::new(client.clone(), executed, settings, session)
+        let built = build(&self.place.scope, &self.filter, self.options.as_deref())?;
+        open_in(self.place, built, self.session.0).await
     }
 }
 

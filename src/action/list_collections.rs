@@ -7,9 +7,13 @@ use mongo_client_core::{
     read_preference::ReadPreference,
 };
 
-use super::{ExplicitSession, ImplicitSession, Place, Scope, action, body::Body, reply};
+use super::{
+    ExplicitSession, ImplicitSession, Place, Scope, action,
+    body::Body,
+    open::{open, open_in},
+    reply,
+};
 use crate::{
-    client::SessionArg,
     cursor::{Cursor, SessionCursor},
     database::Database,
     options::{ListCollectionsOptions, list_collections_setters},
@@ -82,19 +86,25 @@ list_collections! {
 
 impl ListCollections<'_> {
     async fn perform(self) -> Result<Cursor<CollectionSpecification>> {
-        open(self.place, false, self.options.as_deref()).await
+        open(
+            self.place,
+            build(&self.place.scope, false, self.options.as_deref())?,
+        )
+        .await
     }
 }
 
 impl ListCollections<'_, ExplicitSession<'_>> {
     async fn perform(self) -> Result<SessionCursor<CollectionSpecification>> {
-        open_in(self.place, false, self.options.as_deref(), self.session.0).await
+        let built = build(&self.place.scope, false, self.options.as_deref())?;
+        open_in(self.place, built, self.session.0).await
     }
 }
 
 impl ListCollectionNames<'_> {
     async fn perform(self) -> Result<Vec<String>> {
-        let mut cursor: Cursor<()> = open(self.place, true, self.options.as_deref()).await?;
+        let built = build(&self.place.scope, true, self.options.as_deref())?;
+        let mut cursor: Cursor<()> = open(self.place, built).await?;
         let mut names = Vec::new();
         while cursor.advance().await? {
             names.push(reply::name(cursor.current())?);
@@ -105,8 +115,9 @@ impl ListCollectionNames<'_> {
 
 impl ListCollectionNames<'_, ExplicitSession<'_>> {
     async fn perform(self) -> Result<Vec<String>> {
-        let (options, session) = (self.options.as_deref(), self.session.0);
-        let mut cursor: SessionCursor<()> = open_in(self.place, true, options, session).await?;
+        let session = self.session.0;
+        let built = build(&self.place.scope, true, self.options.as_deref())?;
+        let mut cursor: SessionCursor<()> = open_in(self.place, built, session).await?;
         let mut names = Vec::new();
         while cursor.advance(session).await? {
             names.push(reply::name(cursor.current())?);
@@ -121,34 +132,6 @@ action!(
 );
 action!(impl ['a] ListCollectionNames<'a> => Vec<String>);
 action!(impl ['a] ListCollectionNames<'a, ExplicitSession<'a>> => Vec<String>);
-
-async fn open<T>(
-    place: &Place,
-    names_only: bool,
-    options: Option<&ListCollectionsOptions>,
-) -> Result<Cursor<T>> {
-    let (spec, settings) = build(&place.scope, names_only, options)?;
-    let mut session = None;
-    let executed = place
-        .client
-        .execute(spec, SessionArg::Keep(&mut session))
-        .await?;
-    Cursor::new(place.client.clone(), executed, settings, session)
-}
-
-async fn open_in<T>(
-    place: &Place,
-    names_only: bool,
-    options: Option<&ListCollectionsOptions>,
-    session: &mut ClientSession,
-) -> Result<SessionCursor<T>> {
-    let (spec, settings) = build(&place.scope, names_only, options)?;
-    let executed = place
-        .client
-        .execute(spec, SessionArg::Explicit(session))
-        .await?;
-    SessionCursor::new(place.client.clone(), executed, settings, session)
-}
 
 /// Builds the `listCollections` command.
 pub(super) fn build(

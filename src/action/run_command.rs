@@ -10,11 +10,13 @@ use mongo_client_core::{
 use mongo_client_driver::buffers;
 
 use super::{
-    ExplicitSession, ImplicitSession, Place, Scope, action, running, scope::read_preference,
+    ExplicitSession, ImplicitSession, Place, Scope, action,
+    open::{open, open_in},
+    running,
+    scope::read_preference,
     session_setter,
 };
 use crate::{
-    client::SessionArg,
     cursor::{Cursor, SessionCursor},
     database::Database,
     options::{
@@ -144,24 +146,15 @@ impl<'a> RunCursorCommand<'a> {
     }
 
     async fn perform(self) -> Result<Cursor<Document>> {
-        let (spec, settings) = build_cursor(&self.place.scope, self.command?, self.options)?;
-        let mut session = None;
-        let executed = self
-            .place
-            .client
-            .execute(spec, SessionArg::Keep(&mut session))
-            .await?;
-        Cursor::new(self.place.client.clone(), executed, settings, session)
+        let built = build_cursor(&self.place.scope, self.command?, self.options)?;
+        open(self.place, built).await
     }
 }
 
 impl RunCursorCommand<'_, ExplicitSession<'_>> {
     async fn perform(self) -> Result<SessionCursor<Document>> {
-        let (spec, settings) = build_cursor(&self.place.scope, self.command?, self.options)?;
-        let session = self.session.0;
-        let client = &self.place.client;
-        let executed = client.execute(spec, SessionArg::Explicit(session)).await?;
-        SessionCursor::new(client.clone(), executed, settings, session)
+        let built = build_cursor(&self.place.scope, self.command?, self.options)?;
+        open_in(self.place, built, self.session.0).await
     }
 }
 

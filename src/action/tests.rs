@@ -1,6 +1,7 @@
 //! The commands that verbs build, against the documents that the specifications expect.
 
 mod admin;
+mod indexes;
 mod reads;
 mod writes;
 

@@ -71,6 +71,17 @@ impl<T> SessionCursor<T> {
         })
     }
 
+    /// A cursor without results.
+    pub(crate) fn empty(client: Client) -> Self {
+        Self {
+            client,
+            remote: None,
+            lsid: Document::new(),
+            fetching: false,
+            item: PhantomData,
+        }
+    }
+
     fn kill(&mut self) {
         let Some(mut spec) = self.remote.as_mut().and_then(Remote::kill) else {
             return;

@@ -12,12 +12,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::Client;
 use crate::{
     action::{
-        Aggregate, CountDocuments, Delete, Distinct, DropCollection, EstimatedDocumentCount, Find,
-        FindOne, FindOneAndDelete, FindOneAndReplace, FindOneAndUpdate, InsertMany, InsertOne,
-        ReplaceOne, Update,
+        Aggregate, CountDocuments, CreateIndex, Delete, Distinct, DropCollection, DropIndex,
+        EstimatedDocumentCount, Find, FindOne, FindOneAndDelete, FindOneAndReplace,
+        FindOneAndUpdate, InsertMany, InsertOne, ListIndexNames, ListIndexes, Multiple, ReplaceOne,
+        Update,
     },
     namespace::Namespace,
-    options::UpdateModifications,
+    options::{IndexModel, UpdateModifications},
 };
 
 /// A collection of documents that are read and written as `T`, for blocking code: a cheap place to
@@ -153,6 +154,48 @@ impl<T: Send + Sync> Collection<T> {
         update: impl Into<UpdateModifications>,
     ) -> Update<'_> {
         self.inner.update_many(query, update)
+    }
+}
+
+/// The verbs on indexes; see [the module](crate::action) for their errors.
+impl<T: Send + Sync> Collection<T> {
+    /// Creates an index; fine when it exists already. See
+    /// [`Collection::create_index`](crate::Collection::create_index).
+    pub fn create_index(&self, index: IndexModel) -> CreateIndex<'_> {
+        self.inner.create_index(index)
+    }
+
+    /// Creates indexes with one command, all or none.
+    pub fn create_indexes(
+        &self,
+        indexes: impl IntoIterator<Item = IndexModel>,
+    ) -> CreateIndex<'_, Multiple> {
+        self.inner.create_indexes(indexes)
+    }
+
+    /// Removes an index by its name. Fine when the collection does not exist.
+    pub fn drop_index(&self, name: impl AsRef<str>) -> DropIndex<'_> {
+        self.inner.drop_index(name)
+    }
+
+    /// Removes the index with these keys, in this order.
+    pub fn drop_index_by_keys(&self, keys: Document) -> DropIndex<'_> {
+        self.inner.drop_index_by_keys(keys)
+    }
+
+    /// Removes all indexes but the one on `_id`. Fine when the collection does not exist.
+    pub fn drop_indexes(&self) -> DropIndex<'_> {
+        self.inner.drop_indexes()
+    }
+
+    /// Lists the indexes of the collection; `.run()` gives a cursor.
+    pub fn list_indexes(&self) -> ListIndexes<'_> {
+        self.inner.list_indexes()
+    }
+
+    /// Lists the names of the collection's indexes.
+    pub fn list_index_names(&self) -> ListIndexNames<'_> {
+        self.inner.list_index_names()
     }
 }
 

@@ -21,6 +21,9 @@ const GENERIC_BYTES: usize = 320;
 /// The first wire version (MongoDB 5.0) with snapshot reads.
 const SNAPSHOT_WIRE_VERSION: i32 = 13;
 
+/// The first wire version (MongoDB 8.2) that knows `rawData`.
+const RAW_DATA_WIRE_VERSION: i32 = 27;
+
 /// The element `lsid` with an id of zeros.
 const LSID: [u8; 36] =
     *b"\x03lsid\0\x1e\0\0\0\x05id\0\x10\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -45,6 +48,11 @@ pub(super) struct Parts<'a> {
 #[inline]
 pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     let spec = parts.spec;
+    if let Some(requirement) = spec.requirement
+        && parts.facts.max_wire_version < requirement.wire_version
+    {
+        return Err(Error::invalid_argument(requirement.what));
+    }
     request.name = spec.name;
     request.more_to_come = !spec.is_acknowledged();
     request.exhaust_allowed = false;
@@ -61,6 +69,9 @@ pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(db);
     out.push(0);
+    if spec.raw_data && parts.facts.max_wire_version >= RAW_DATA_WIRE_VERSION {
+        raw::boolean(out, "rawData", true);
+    }
     append_session(out, parts);
     append_concerns(out, parts)?;
     let preference = concern::sent_read_preference(

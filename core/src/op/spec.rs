@@ -74,6 +74,20 @@ pub struct CommandSpec {
     /// and a read preference, but no read concern, and is retried for overload only when both
     /// reads and writes may be retried.
     pub user_command: bool,
+    /// What the server must be able to do; others are not asked.
+    pub requirement: Option<&'static Requirement>,
+    /// Whether to ask for the raw documents of a time series (`rawData`), where the server knows
+    /// that option.
+    pub raw_data: bool,
+}
+
+/// What a command needs of the server, where older ones would do something else in silence.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// The lowest wire version that will do.
+    pub wire_version: i32,
+    /// The option and the version of MongoDB, for the error.
+    pub what: &'static str,
 }
 
 impl fmt::Debug for DocumentSequence {
@@ -114,6 +128,8 @@ impl CommandSpec {
             supports_session: true,
             check_write_concern_error: false,
             user_command: false,
+            requirement: None,
+            raw_data: false,
         }
     }
 

@@ -419,3 +419,38 @@ fn document_sequences_go_with_every_attempt() {
     rig.send();
     assert_eq!(rig.op.take_request().sequences.len(), 1);
 }
+
+#[test]
+fn a_server_that_is_too_old_for_an_option_is_not_asked() {
+    const NEWER: Requirement = Requirement {
+        wire_version: 18,
+        what: "option: needs a newer server",
+    };
+    for (wire_version, sent) in [(17, false), (18, true)] {
+        let mut spec = insert();
+        spec.requirement = Some(&NEWER);
+        let mut rig = Rig::new(spec, context());
+        rig.facts.max_wire_version = wire_version;
+        rig.select(1);
+        let result = rig.check_out();
+        assert_eq!(result.is_ok(), sent, "{wire_version}");
+        if let Err(error) = result {
+            assert!(error.to_string().contains(NEWER.what), "{error}");
+        }
+    }
+}
+
+#[test]
+fn raw_data_is_asked_of_servers_that_know_it() {
+    for (wire_version, sent) in [(26, false), (27, true)] {
+        let mut spec = find();
+        spec.raw_data = true;
+        let mut rig = Rig::new(spec, context());
+        rig.facts.max_wire_version = wire_version;
+        assert_eq!(
+            rig.send().get_bool("rawData").is_ok(),
+            sent,
+            "{wire_version}"
+        );
+    }
+}
