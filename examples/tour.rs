@@ -2,8 +2,9 @@
 //! and with the blocking API, and prints the value of each.
 //!
 //! `cargo xtask tour` starts a replica set and runs this against it; with a set of your own:
-//! `cargo run --example tour --features sync -- 'mongodb://HOST,HOST,HOST/?replicaSet=NAME'`. It writes
-//! to the database `tour` and drops it, and locks the primary for a moment.
+//! `cargo run --example tour --features sync -- 'mongodb://HOST,HOST,HOST/?replicaSet=NAME'`; it waits
+//! until every member is known. It writes to the database `tour` and drops it, and locks the primary for
+//! a moment.
 
 use std::{fmt::Debug, process::ExitCode, sync::Arc};
 
@@ -11,8 +12,11 @@ use mongo_client::{
     bson::{Document, doc},
     cursor::{ClosedCursor, CursorManager},
     error::Result,
+    event::{EventHandler, sdam::SdamEvent},
     options::{ClientOptions, DatabaseOptions, WriteConcern},
+    topology::ServerType,
 };
+use smol::channel::{Receiver, bounded};
 
 const DATABASE: &str = "tour";
 
@@ -35,13 +39,33 @@ fn title(text: &str) {
     println!("\n== {text}");
 }
 
+/// Has the client of these options tell when it knows all servers. The properties of a client show
+/// what is known at the moment, and never wait.
+fn told_when_complete(options: &mut ClientOptions) -> Receiver<()> {
+    let (send, complete) = bounded(1);
+    options.sdam_event_handler = Some(EventHandler::callback(move |event| {
+        if let SdamEvent::TopologyDescriptionChanged(event) = event {
+            let servers = &event.new_description.servers;
+            let mut types = servers.values().map(|server| server.server_type);
+            if !servers.is_empty() && types.all(|server| server != ServerType::Unknown) {
+                // Once is enough: what does not fit into the channel is dropped.
+                let _ = send.try_send(());
+            }
+        }
+    }));
+    complete
+}
+
 /// The page from top to bottom. The two APIs have the same names: `$wait` ends what only has to be
-/// waited for, `$run` a verb with options, and `$next` asks a cursor for a document.
+/// waited for, `$run` a verb with options, `$next` asks a cursor for a document, and `$complete` waits
+/// until all servers are known.
 macro_rules! walk {
-    ($client:ident, [$($wait:tt)*], [$($run:tt)*], $next:ident) => {{
+    ($client:ident, [$($wait:tt)*], [$($run:tt)*], $next:ident, $complete:expr) => {{
         title("servers");
         show("is_primary", $client.is_primary()$($wait)*?);
         show("is_mongos", $client.is_mongos()$($wait)*?);
+        // It fails only when the client is gone.
+        let _ = $complete;
         show("address", $client.address()?);
         show("nodes", $client.nodes());
         show("primary", $client.primary());
@@ -113,8 +137,10 @@ async fn with_async_api(uri: &str) -> Result<()> {
             $cursor.deserialize_current()?
         }};
     }
-    let client = mongo_client::Client::with_uri_str(uri).await?;
-    walk!(client, [.await], [.await], next);
+    let mut options = ClientOptions::parse(uri).await?;
+    let complete = told_when_complete(&mut options);
+    let client = mongo_client::Client::with_options(options)?;
+    walk!(client, [.await], [.await], next, complete.recv().await);
     client.shutdown().await;
     Ok(())
 }
@@ -125,9 +151,10 @@ fn with_blocking_api(uri: &str) -> Result<()> {
             $cursor.next().transpose()?
         };
     }
-    let options = ClientOptions::parse(uri).run()?;
+    let mut options = ClientOptions::parse(uri).run()?;
+    let complete = told_when_complete(&mut options);
     let client = mongo_client::sync::Client::with_options(options)?;
-    walk!(client, [], [.run()], next);
+    walk!(client, [], [.run()], next, complete.recv_blocking());
     client.shutdown().run();
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! Every option and member of the documented client has its row in docs/OPTIONS.md and tests that
-//! are executed: tests/data/mongo_client_names.txt lists them.
+//! are executed: tests/data/mongo_client_names.txt lists them. So has every documented error that
+//! needs a server.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 const NAMES: &str = include_str!("../data/mongo_client_names.txt");
+const ERRORS: &str = include_str!("documented_errors/main.rs");
 const DOCUMENT: &str = include_str!("../../docs/OPTIONS.md");
 
 /// A line of the list.
@@ -106,16 +108,31 @@ fn every_row_is_listed() {
 
 #[test]
 fn every_name_has_tests_that_are_executed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     for entry in entries() {
         assert!(!entry.tests.is_empty(), "{entry:?}: no test");
         for test in &entry.tests {
-            let (file, function) = test.split_once("::").expect("file::function");
-            let path = folder.join(format!("{file}.rs"));
-            let source = fs::read_to_string(&path)
-                .unwrap_or_else(|error| panic!("{entry:?}: {}: {error}", path.display()));
-            assert_eq!(fault(&source, function), None, "{entry:?}: {test}");
+            assert_executed(test);
         }
+    }
+}
+
+/// Asserts that a test, given as file::function, is there and always executed.
+fn assert_executed(test: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let (file, function) = test.split_once("::").expect("file::function");
+    let path = folder.join(format!("{file}.rs"));
+    let source = fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{test}: {}: {error}", path.display()));
+    assert_eq!(fault(&source, function), None, "{test}");
+}
+
+#[test]
+fn every_error_that_needs_a_server_has_a_test_that_is_executed() {
+    let rows = ERRORS.lines().filter(|line| line.starts_with("//! | "));
+    let tests: Vec<&str> = rows.filter_map(|row| row.split('`').nth_back(1)).collect();
+    assert!(tests.len() > 15, "{tests:?}");
+    for test in tests {
+        assert_executed(test);
     }
 }
 
