@@ -11,10 +11,10 @@ use mongo_client::{
     topology::TopologyType,
 };
 use mongo_client_tests::{
-    deploy::{self, Plan},
+    deploy::{self, PASSWORD, Plan},
     fault::Proxy,
     live, rt,
-    secure::ping,
+    secure::{assert_hides, ping, whoami},
 };
 
 /// A client on the runtime of the test.
@@ -79,6 +79,74 @@ fn the_port_of_a_host_wins_over_the_separate_one() {
         let error = build(Client::builder().port(0)).unwrap_err();
         let invalid = matches!(&*error.kind, ErrorKind::InvalidArgument { .. });
         assert!(invalid && error.to_string().contains("\"port\""), "{error}");
+    });
+}
+
+/// An IPv6 literal with and without a port, by an entry of a list and in a connection string.
+#[test]
+fn an_ipv6_literal_has_the_separate_port_unless_it_has_its_own() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("STANDALONE") else {
+            return;
+        };
+        let target = live::options(&uri).hosts[0].to_string();
+        let proxy = match Proxy::transparent("::1", target).await {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                println!("skipped, this system has no IPv6: {error}");
+                return;
+            }
+        };
+        let port = proxy.address().port();
+        for (host, separate) in [
+            ("[::1]".to_owned(), port),
+            (format!("[::1]:{port}"), 1),
+            ("[0:0:0:0:0:0:0:1]".to_owned(), port),
+        ] {
+            let listed = Client::builder().hosts([&host]).unwrap();
+            let in_a_uri = Client::builder().uri(&format!("mongodb://{host}")).unwrap();
+            for builder in [listed, in_a_uri] {
+                let client = build(builder.port(separate)).unwrap();
+                ping(&client)
+                    .await
+                    .unwrap_or_else(|e| panic!("{host}: {e}"));
+                let (_, seen) = name_and_port(&client.address().unwrap().unwrap());
+                assert_eq!(seen, port);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_last_user_and_password_of_one_list_log_in() {
+    rt::block_on(async {
+        let Some(uri) = deploy::uri("AUTH") else {
+            return;
+        };
+        let options = live::options(&uri);
+        let set = options.repl_set_name.as_deref().unwrap();
+        let host = |n: usize| options.hosts[n].to_string();
+        let root = format!("root:{PASSWORD}");
+        let last = [
+            format!("mongodb://nobody:wr0ng-0ne@{}/first", host(0)),
+            format!("mongodb://{root}@{}/admin?replicaSet={set}", host(1)),
+            host(2),
+        ];
+        let client = build(Client::builder().hosts(last).unwrap()).unwrap();
+        assert_eq!(
+            whoami(&client).await.unwrap().as_deref(),
+            Some("root@admin")
+        );
+        assert_eq!(client.default_database().unwrap().name(), "admin");
+
+        let first = [
+            format!("mongodb://{root}@{}/admin?replicaSet={set}", host(0)),
+            format!("mongodb://nobody:wr0ng-0ne@{}", host(1)),
+        ];
+        let client = build(Client::builder().hosts(first).unwrap()).unwrap();
+        let error = ping(&client).await.unwrap_err();
+        assert!(error.is_authentication(), "{error:?}");
+        assert_hides(&error, &["wr0ng-0ne", PASSWORD]);
     });
 }
 
