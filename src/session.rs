@@ -60,6 +60,13 @@ impl ClientSession {
         self.session.advance_operation_time(to);
     }
 
+    /// Whether the network failed in it, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.session.is_dirty()
+    }
+
     pub(crate) fn driver_session(&mut self) -> &mut Session {
         &mut self.session
     }

@@ -91,6 +91,12 @@ impl Session {
         self.state.advance_operation_time(to);
     }
 
+    /// Whether the network failed in it, so that its server session is not used again.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.state.server().is_some_and(|server| server.dirty)
+    }
+
     pub(crate) fn state(&mut self) -> &mut SessionState {
         &mut self.state
     }

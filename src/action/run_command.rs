@@ -202,11 +202,6 @@ fn build_cursor(
 ) -> Result<(CommandSpec, CursorSpec)> {
     let o = options.unwrap_or_default();
     let kind = o.cursor_type.unwrap_or_default();
-    if o.max_time.is_some() && kind != CursorType::TailableAwait {
-        return Err(Error::invalid_argument(
-            "max_time: only for cursors of type TailableAwait",
-        ));
-    }
     let spec = build(scope, command, o.selection_criteria.as_ref())?;
     let settings = CursorSpec {
         batch_size: o.batch_size,

@@ -152,8 +152,9 @@ impl<T> Cursor<T> {
         self.session = None;
     }
 
-    /// Goes to the next document, over empty batches; false at the end.
-    fn poll_advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+    /// Goes to the next document; false at the end. `ONCE`: also false after an empty batch, over
+    /// which it goes otherwise.
+    fn poll_advance<const ONCE: bool>(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         loop {
             if let Some(fetch) = &mut self.fetch {
                 let result = ready!(fetch.future.as_mut().poll(cx));
@@ -168,6 +169,9 @@ impl<T> Cursor<T> {
                         self.kill();
                     }
                     return Poll::Ready(Err(error));
+                }
+                if ONCE {
+                    return Poll::Ready(self.advance_buffered());
                 }
             }
             let Some(remote) = &mut self.remote else {
@@ -206,7 +210,25 @@ impl<T> Cursor<T> {
     /// Dropping the future loses no document: the exchange goes on with the next call.
     pub async fn advance(&mut self) -> Result<bool> {
         match self.advance_buffered() {
-            Ok(false) => poll_fn(|cx| self.poll_advance(cx)).await,
+            Ok(false) => poll_fn(|cx| self.poll_advance::<false>(cx)).await,
+            done => done,
+        }
+    }
+
+    /// Goes to the next document with one exchange at most: false also when the batch that it
+    /// fetches is empty. For tailable cursors, whose [`advance`](Self::advance) waits until there is
+    /// a document; [`has_next`](Self::has_next) tells whether it is worth another try.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`advance`](Self::advance).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no document: the exchange goes on with the next call.
+    pub async fn try_advance(&mut self) -> Result<bool> {
+        match self.advance_buffered() {
+            Ok(false) => poll_fn(|cx| self.poll_advance::<true>(cx)).await,
             done => done,
         }
     }
@@ -271,7 +293,7 @@ impl<T: DeserializeOwned> Stream for Cursor<T> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let cursor = self.get_mut();
         let advanced = match cursor.advance_buffered() {
-            Ok(false) => ready!(cursor.poll_advance(cx)),
+            Ok(false) => ready!(cursor.poll_advance::<false>(cx)),
             done => done,
         };
         Poll::Ready(match advanced {

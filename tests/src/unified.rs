@@ -54,6 +54,15 @@ impl From<&str> for Stop {
 }
 
 impl Stop {
+    /// Adds to a failure what else is known.
+    #[must_use]
+    pub fn with(self, more: &str) -> Self {
+        match self {
+            Self::Failed(why) => Self::Failed(why + more),
+            skipped @ Self::Skipped(_) => skipped,
+        }
+    }
+
     /// Says where it happened.
     #[must_use]
     pub fn at(self, place: impl std::fmt::Display) -> Self {

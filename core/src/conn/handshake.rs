@@ -147,8 +147,9 @@ impl Handshake {
         }
         if config.load_balanced && hello.service_id.is_none() {
             return Err(Error::new(ErrorKind::IncompatibleServer {
-                message: "loadBalanced is true, but the server's hello has no serviceId: it does \
-                          not support this mode"
+                // The specification's words.
+                message: "Driver attempted to initialize in load balancing mode, but the server \
+                          does not support this mode: its hello has no serviceId"
                     .to_owned(),
             }));
         }

@@ -29,7 +29,8 @@ pub struct CursorSpec {
     pub batch_size: Option<u32>,
     /// Documents in all; negative for a single batch; `None` or 0 for all there are.
     pub limit: Option<i64>,
-    /// How long the server waits for new documents (tailable, awaiting cursors only).
+    /// `maxTimeMS` of each `getMore`: how long the server waits for new documents. It refuses this
+    /// for cursors that do not await data.
     pub max_await_time: Option<Duration>,
     /// A comment for each later command.
     pub comment: Option<Bson>,
@@ -187,10 +188,7 @@ impl CursorMachine {
         if let Some(size) = self.next_batch_size() {
             raw::integer(&mut bytes, "batchSize", size);
         }
-        if let Some(time) = self.spec.max_await_time
-            && self.spec.tailable
-            && self.spec.await_data
-        {
+        if let Some(time) = self.spec.max_await_time {
             let ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
             raw::integer(&mut bytes, "maxTimeMS", ms);
         }

@@ -104,21 +104,15 @@ fn a_cursor_that_reached_its_limit_is_killed_once() {
 }
 
 #[test]
-fn only_tailable_awaiting_cursors_send_a_waiting_time() {
-    for (tailable, await_data, expected) in [
-        (true, true, Some(250)),
-        (true, false, None),
-        (false, false, None),
-    ] {
+fn a_waiting_time_and_a_comment_go_with_each_get_more() {
+    for time in [Some(250), None] {
         let spec = CursorSpec {
-            max_await_time: Some(Duration::from_millis(250)),
+            max_await_time: time.map(Duration::from_millis),
             comment: Some("why".into()),
-            tailable,
-            await_data,
             ..CursorSpec::default()
         };
         let body = body(&first(42, 0..0, spec).get_more());
-        assert_eq!(body.get_i32("maxTimeMS").ok(), expected);
+        assert_eq!(body.get_i32("maxTimeMS").ok(), time.map(|ms| ms as i32));
         assert_eq!(body.get_str("comment").unwrap(), "why");
     }
 }

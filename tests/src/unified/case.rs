@@ -2,10 +2,11 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bson::{Document, doc};
+use futures_util::TryStreamExt;
 use mongo_client::{
     Client,
     options::{InsertManyOptions, WriteConcern},
@@ -23,42 +24,101 @@ use super::{
 /// How long a case may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A fail point that was set.
+#[derive(Debug)]
+struct FailPoint {
+    name: String,
+    /// The commands that it holds up, which clients may have given up.
+    held: Vec<String>,
+}
+
+impl FailPoint {
+    fn of(command: &Document) -> Checked<Self> {
+        let name = command
+            .get_str("configureFailPoint")
+            .map_err(|e| Stop::Failed(format!("failPoint: {e}")))?;
+        let data = command.get_document("data").ok();
+        let data = data.filter(|data| data.get_bool("blockConnection").unwrap_or(false));
+        let held = data.and_then(|data| data.get_array("failCommands").ok());
+        let held = held.into_iter().flatten().filter_map(|c| c.as_str());
+        Ok(Self {
+            name: name.to_owned(),
+            held: held.map(str::to_owned).collect(),
+        })
+    }
+}
+
 /// A case that runs.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) deployment: Arc<Deployment>,
     pub(super) entities: Entities,
-    /// The names of the fail points that were set.
-    fail_points: Mutex<Vec<String>>,
+    /// The fail points that were set.
+    fail_points: Mutex<Vec<FailPoint>>,
 }
 
 impl Run {
     /// Sets a fail point, which is switched off after the case.
     pub(super) async fn set_fail_point(&self, client: &Client, command: Document) -> Checked {
-        let name = command
-            .get_str("configureFailPoint")
-            .map_err(|e| Stop::Failed(format!("failPoint: {e}")))?;
-        self.names().push(name.to_owned());
+        self.fail_points().push(FailPoint::of(&command)?);
         let set = client.database("admin").run_command(command).await;
         set.map(drop)
             .map_err(|error| Stop::Failed(format!("failPoint: {error}")))
     }
 
-    fn names(&self) -> MutexGuard<'_, Vec<String>> {
+    fn fail_points(&self) -> MutexGuard<'_, Vec<FailPoint>> {
         self.fail_points
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn clear_fail_points(&self) -> Checked {
-        let names = std::mem::take(&mut *self.names());
+        let fail_points = std::mem::take(&mut *self.fail_points());
         let admin = self.deployment.internal().database("admin");
-        for name in names {
+        for FailPoint { name, held } in fail_points {
             let command = doc! { "configureFailPoint": &name, "mode": "off" };
             let off = admin.run_command(command).await;
             off.map_err(|error| Stop::Failed(format!("switching {name} off: {error}")))?;
+            self.await_end(&held).await?;
         }
         Ok(())
+    }
+
+    /// Waits until the server has nothing left of commands that were held up: one whose client has
+    /// given up goes on, and would use up a part of the next case's fail point.
+    async fn await_end(&self, commands: &[String]) -> Checked {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let running = commands
+            .iter()
+            .map(|name| doc! { format!("command.{name}"): { "$exists": true } });
+        let stages = [
+            doc! { "$currentOp": { "allUsers": true } },
+            doc! { "$match": { "active": true, "$or": running.collect::<Vec<_>>() } },
+            // This command is one of those that run.
+            doc! { "$match": { "command.pipeline.0.$currentOp": { "$exists": false } } },
+        ];
+        let admin = self.deployment.internal().database("admin");
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let found = async {
+                let cursor = admin.aggregate(stages.clone()).await?;
+                cursor.try_collect::<Vec<Document>>().await
+            };
+            let found = found
+                .await
+                .map_err(|error| Stop::Failed(format!("$currentOp: {error}")))?;
+            // A monitor's hello waits for changes of the server, not for the fail point.
+            let waits = |op: &Document| {
+                let command = op.get_document("command");
+                command.is_ok_and(|command| command.contains_key("topologyVersion"))
+            };
+            if found.iter().all(waits) {
+                return Ok(());
+            }
+        }
+        Err("a command that a fail point held up did not end".into())
     }
 }
 
@@ -99,9 +159,13 @@ async fn body(run: &Arc<Run>, file: &TestFile, case: &Case) -> Checked {
             .map_err(|stop| stop.at(format_args!("createEntities[{index}]")))?;
     }
     for (index, operation) in case.operations.iter().enumerate() {
-        operations::execute(run, operation)
-            .await
-            .map_err(|stop| stop.at(format_args!("operations[{index}] ({})", operation.name)))?;
+        operations::execute(run, operation).await.map_err(|stop| {
+            let place = format!("operations[{index}] ({})", operation.name);
+            stop.at(place).with(&expectations::story(&run.entities))
+        })?;
+    }
+    for expected in &case.expect_events {
+        expectations::settle(&run.entities, expected).await?;
     }
     for client in run.entities.clients() {
         client.recorder.stop();

@@ -185,6 +185,11 @@ impl Recorder {
         lock(&self.inner.seen).clear();
     }
 
+    /// All events so far.
+    pub(super) fn all(&self) -> Vec<Seen> {
+        lock(&self.inner.seen).clone()
+    }
+
     /// The events of a family so far.
     pub(super) fn seen(&self, family: Family) -> Vec<Seen> {
         let mut seen = lock(&self.inner.seen).clone();

@@ -1,5 +1,7 @@
 //! What a case expects after its operations: events, log messages, and the collections' contents.
 
+use std::time::Duration;
+
 use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt;
 use mongo_client::{
@@ -16,15 +18,31 @@ use super::{
     matching::{self, Matcher},
 };
 
+/// How long events may be under way: those of the pool and of dropped cursors are told by other
+/// tasks than the one that the operation ran in.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+
+fn family(expected: &ExpectedEvents) -> Checked<Family> {
+    match expected.event_type.as_deref() {
+        None | Some("command") => Ok(Family::Command),
+        Some("cmap") => Ok(Family::Cmap),
+        Some("sdam") => Ok(Family::Sdam),
+        Some(other) => Err(Stop::Failed(format!("there are no events {other:?}"))),
+    }
+}
+
+/// Waits until as many events have come as are expected, if they come at all.
+pub(super) async fn settle(entities: &Entities, expected: &ExpectedEvents) -> Checked {
+    let (client, family) = (entities.client(&expected.client)?, family(expected)?);
+    let enough = || client.recorder.seen(family).len() >= expected.events.len();
+    // That too few came is told when they are compared.
+    let _ = client.recorder.wait(UNDER_WAY, enough).await;
+    Ok(())
+}
+
 /// Checks the events of a client.
 pub(super) fn events(entities: &Entities, expected: &ExpectedEvents) -> Checked {
-    let client = entities.client(&expected.client)?;
-    let family = match expected.event_type.as_deref() {
-        None | Some("command") => Family::Command,
-        Some("cmap") => Family::Cmap,
-        Some("sdam") => Family::Sdam,
-        Some(other) => return Err(Stop::Failed(format!("there are no events {other:?}"))),
-    };
+    let (client, family) = (entities.client(&expected.client)?, family(expected)?);
     let seen = client.recorder.seen(family);
     let told = || {
         let told: Vec<String> = seen.iter().map(describe).collect();
@@ -47,6 +65,14 @@ pub(super) fn events(entities: &Entities, expected: &ExpectedEvents) -> Checked 
         )));
     }
     Ok(())
+}
+
+/// The events of all clients, for the report of a failure.
+pub(super) fn story(entities: &Entities) -> String {
+    let clients = entities.clients();
+    let events = clients.iter().flat_map(|client| client.recorder.all());
+    let told: Vec<String> = events.map(|event| describe(&event)).collect();
+    format!("; seen: [{}]", told.join(", "))
 }
 
 /// An event as a failure shows it.

@@ -146,6 +146,9 @@ fn postponed(case: &Planned) -> Option<String> {
     if let Some(reason) = &test.skip_reason {
         return Some(format!("skipReason: {reason}"));
     }
+    if case.relative.starts_with("data_lake/") {
+        return Some("Atlas Data Lake".into());
+    }
     if test.expect_tracing_messages.is_some() {
         return Some("open telemetry is postponed".into());
     }

@@ -25,7 +25,17 @@ pub(super) async fn execute(
             *cursor = CursorEntity::Closed;
             Ok(Output::Nothing)
         }
-        "iterateOnce" => Err(Stop::Skipped("operation iterateOnce not offered yet".into()).into()),
+        "iterateOnce" => {
+            args.finish()?;
+            let CursorEntity::Plain(cursor) = &mut *cursor else {
+                return Err(missing("iterateOnce in a session", "cursor").into());
+            };
+            if !cursor.try_advance().await? {
+                return Ok(Output::Nothing);
+            }
+            let document: Document = cursor.deserialize_current()?;
+            Ok(Output::Value(document.into()))
+        }
         _ => Err(missing(name, "cursor").into()),
     }
 }

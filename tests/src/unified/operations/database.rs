@@ -36,7 +36,7 @@ pub(super) async fn execute(
         "listCollectionNames" | "listCollectionObjects" => {
             list_collection_names(run, database, name, args).await
         }
-        "createCollection" => create_collection(run, database, args).await,
+        "createCollection" => create_collection(run, database, client, args).await,
         "dropCollection" => drop_collection(run, database, args).await,
         _ => Err(missing(name, "database").into()),
     }
@@ -163,7 +163,12 @@ async fn list_collection_names(run: &Run, database: &Database, name: &str, mut a
     Ok(Output::Documents(documents.collect()))
 }
 
-async fn create_collection(run: &Run, database: &Database, mut args: Args) -> Done {
+async fn create_collection(
+    run: &Run,
+    database: &Database,
+    client: &Arc<ClientEntity>,
+    mut args: Args,
+) -> Done {
     let mut held = session(run, &mut args).await?;
     let name: String = args.required("collection")?;
     let mut options = CreateCollectionOptions::default();
@@ -173,8 +178,16 @@ async fn create_collection(run: &Run, database: &Database, mut args: Args) -> Do
     options.expire_after_seconds = args.seconds("expireAfterSeconds")?;
     options.write_concern = args.write_concern()?;
     args.finish()?;
-    perform!(database.create_collection(name).with_options(options), held);
-    Ok(Output::Nothing)
+    perform!(
+        database.create_collection(&name).with_options(options),
+        held
+    );
+    // Tests may save the collection.
+    let collection = database.collection(&name);
+    Ok(Output::Entity(Entity::Collection(
+        collection,
+        Arc::clone(client),
+    )))
 }
 
 async fn drop_collection(run: &Run, database: &Database, mut args: Args) -> Done {

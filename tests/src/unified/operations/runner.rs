@@ -86,6 +86,14 @@ pub(super) async fn execute(run: &Arc<Run>, name: &str, mut args: Args) -> Check
             args.finish()?;
             lsids(name, &client.recorder.seen(Family::Command))
         }
+        "assertSessionDirty" | "assertSessionNotDirty" => {
+            let session = run.entities.session(&args.required::<String>("session")?)?;
+            args.finish()?;
+            let guard = session.session.lock().await;
+            let is = guard.as_ref().ok_or("the session was ended")?.is_dirty();
+            let wanted = name == "assertSessionDirty";
+            holds(is == wanted, || format!("{name}: it is {is}"))
+        }
         _ => assert_contents(run, name, args).await,
     }
 }
@@ -164,9 +172,6 @@ async fn assert_contents(run: &Run, name: &str, mut args: Args) -> Checked {
     let wanted = match name {
         "assertCollectionExists" | "assertIndexExists" => true,
         "assertCollectionNotExists" | "assertIndexNotExists" => false,
-        "assertSessionDirty" | "assertSessionNotDirty" => {
-            return Err(Stop::Skipped(format!("operation {name} not offered yet")));
-        }
         _ => return Err(missing(name, "test runner")),
     };
     let database: String = args.required("databaseName")?;
