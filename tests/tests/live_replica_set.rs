@@ -79,6 +79,7 @@ fn wrong_set_name_is_told_when_no_server_is_found() {
         let error = client.list_database_names().await.unwrap_err();
 
         assert!(error.is_server_selection(), "{error}");
+        assert!(error.to_string().contains("\"another\""), "{error}");
     });
 }
 

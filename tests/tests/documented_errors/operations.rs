@@ -93,6 +93,18 @@ fn servers_that_do_not_fit_are_named_by_what_is_wrong() {
             &[ADDRESS, "no suitable server"],
         ),
         (
+            "nobody answers there",
+            {
+                let servers = Servers::standalone(1);
+                servers.set_rule(|_| Some(Scripted::Silence));
+                read(&servers, |options| {
+                    options.connect_timeout = Some(Duration::from_millis(300));
+                })
+            },
+            selection,
+            &[ADDRESS, "connectTimeoutMS"],
+        ),
+        (
             "several standalone servers",
             read(&pair(alone), |options| options.repl_set_name = None),
             selection,
