@@ -64,6 +64,23 @@ fn records_lead_the_blocking_client_to_the_set() {
 }
 
 #[test]
+fn the_text_beside_the_records_counts_for_the_blocking_client() {
+    let Some(uri) = deploy::uri("REPLICA_SET") else {
+        return;
+    };
+    let server = serve(&uri);
+    server.change(|zone| zone.set(HOST, vec![Record::text("replicaSet=another")]));
+    let mut options = options(&server);
+    options.server_selection_timeout = Some(Duration::from_secs(1));
+    let client = Client::with_options(options).unwrap();
+    let error = client.list_database_names().run().unwrap_err();
+    assert!(
+        matches!(&*error.kind, ErrorKind::ServerSelection { message } if message.contains("\"another\"")),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn a_name_without_records_is_an_error_of_the_blocking_operation_that_names_it() {
     if deploy::skips_live() {
         return;
