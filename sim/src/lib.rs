@@ -14,16 +14,29 @@
 //! assert_eq!(runtime.name(), "sim");
 //! ```
 
+mod choices;
 mod datagram;
+mod deployment;
 mod executor;
+mod failure;
+mod listing;
 mod machinery;
 mod net;
 mod runtime;
 mod script;
+mod server;
+mod set;
+mod store;
+mod wire;
 
 pub use self::{
+    choices::{Choices, Listed, Seeded},
+    deployment::Deployment,
     executor::{Sim, Stats},
+    listing::Listing,
     machinery::in_machinery,
     net::{Behaviour, Peer, PeerOutput},
     script::{Script, Scripted, hello_reply, member_reply, request_document},
+    server::{Hook, OpTime, Output, Scene, Seen, ServerConfig, SimServer},
+    set::{SetConfig, SimReplicaSet},
 };

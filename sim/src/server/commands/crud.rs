@@ -1,0 +1,427 @@
+//! insert, update, delete and findAndModify, with the deduplication of retried statements.
+
+use bson::{Bson, Document, doc};
+
+use super::{missing, statements};
+use crate::{
+    failure::{FAILED_TO_PARSE, Failure, INVALID_OPTIONS, Result, UNKNOWN_FIELD},
+    server::{
+        OpTime, Retry, SimServer,
+        dispatch::{Call, Done},
+    },
+    store::{
+        Namespace, Op,
+        project::Projection,
+        query::Filter,
+        sort::Sort,
+        update::Update,
+        value::{truthy, whole},
+    },
+};
+
+/// What the statements of a command add up to.
+#[derive(Default)]
+struct Tally {
+    n: i32,
+    modified: i32,
+    upserted: Vec<Document>,
+    errors: Vec<Document>,
+    retried: Vec<i32>,
+    at: Option<OpTime>,
+}
+
+impl Tally {
+    /// Counts the outcome of the statement at an index.
+    fn add(&mut self, index: i32, outcome: &Document) {
+        self.n += outcome.get_i32("n").unwrap_or(0);
+        self.modified += outcome.get_i32("nModified").unwrap_or(0);
+        if let Some(id) = outcome.get("upserted") {
+            self.upserted
+                .push(doc! { "index": index, "_id": id.clone() });
+        }
+    }
+
+    fn reply(self, server: &SimServer, is_update: bool) -> Document {
+        let mut reply = doc! { "n": self.n };
+        if let Some(member) = &server.membership {
+            let at = self.at.unwrap_or_else(|| server.data.last());
+            reply.insert("electionId", member.election_id());
+            reply.insert("opTime", doc! { "ts": at.timestamp(), "t": at.term });
+        }
+        if !self.errors.is_empty() {
+            reply.insert("writeErrors", self.errors);
+        }
+        if !self.retried.is_empty() {
+            reply.insert("retriedStmtIds", self.retried);
+        }
+        if !self.upserted.is_empty() {
+            reply.insert("upserted", self.upserted);
+        }
+        if is_update {
+            reply.insert("nModified", self.modified);
+        }
+        reply
+    }
+}
+
+/// Runs each statement that is not already done, until one fails if they are ordered.
+fn each<T>(
+    server: &mut SimServer,
+    call: &Call<'_>,
+    items: Vec<T>,
+    run: impl Fn(&mut SimServer, &Call<'_>, T, i32) -> Result<Document>,
+) -> Tally {
+    let ordered = call.command.get("ordered").is_none_or(truthy);
+    let first = first_statement(call);
+    let mut tally = Tally::default();
+    for (index, item) in (0..).zip(items) {
+        let statement = first + index;
+        if let Some((outcome, at)) = done(server, call, statement) {
+            tally.add(index, &outcome);
+            tally.retried.push(statement);
+            tally.at = Some(at);
+            continue;
+        }
+        let before = server.data.last();
+        match run(server, call, item, statement) {
+            Ok(outcome) => tally.add(index, &outcome),
+            Err(failure) => {
+                tally.errors.push(failure.write_error(index));
+                if ordered {
+                    break;
+                }
+            }
+        }
+        let last = server.data.last();
+        if last != before {
+            tally.at = Some(last);
+        }
+    }
+    tally
+}
+
+fn first_statement(call: &Call<'_>) -> i32 {
+    let given = call.command.get("stmtId").and_then(whole);
+    given.and_then(|n| i32::try_from(n).ok()).unwrap_or(0)
+}
+
+/// What an earlier attempt of a retryable write has done.
+fn done(server: &SimServer, call: &Call<'_>, statement: i32) -> Option<(Document, OpTime)> {
+    let (session, number) = call.retry.as_ref()?;
+    let writes = server.data.sessions.get(session)?;
+    (writes.number == *number)
+        .then(|| writes.done.get(&statement).cloned())
+        .flatten()
+}
+
+/// Writes with the record that makes a retry of the statement a repetition.
+fn write(server: &mut SimServer, call: &Call<'_>, op: Op, statement: i32, outcome: &Document) {
+    let retry = call.retry.clone().map(|(session, number)| Retry {
+        session,
+        number,
+        statement,
+        outcome: outcome.clone(),
+    });
+    server.write(op, retry, call.now);
+}
+
+pub(in crate::server) fn insert(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
+    let ns = call.namespace()?;
+    let documents = statements(call, "documents")?;
+    check_batch(documents.len())?;
+    let tally = each(
+        server,
+        call,
+        documents,
+        |server, call, document, statement| {
+            let document = with_id(server, document);
+            server.data.store.plan_insert(&ns, document.clone())?;
+            server.ensure(&ns, call);
+            let op = server.data.store.plan_insert(&ns, document)?;
+            let outcome = doc! { "n": 1 };
+            write(server, call, op, statement, &outcome);
+            Ok(outcome)
+        },
+    );
+    Ok(Done::Reply(tally.reply(server, false)))
+}
+
+fn check_batch(length: usize) -> Result<()> {
+    if (1..=100_000).contains(&length) {
+        return Ok(());
+    }
+    let message =
+        format!("Write batch sizes must be between 1 and 100000. Got {length} operations.");
+    Err(Failure::new(16, message))
+}
+
+/// The document with its `_id` in front, made up if it has none.
+fn with_id(server: &mut SimServer, mut document: Document) -> Document {
+    let id = match document.remove("_id") {
+        Some(id) => id,
+        None => Bson::ObjectId(bson::oid::ObjectId::from_bytes(server.draw_bytes("_id"))),
+    };
+    let mut out = doc! { "_id": id };
+    out.extend(document);
+    out
+}
+
+fn check_fields(
+    statement: &Document,
+    prefix: &str,
+    known: &[&str],
+    left_out: &[&str],
+) -> Result<()> {
+    for field in statement.keys() {
+        if left_out.contains(&field.as_str()) {
+            return Err(Failure::not_simulated(format_args!("{prefix}.{field}")));
+        }
+        if !known.contains(&field.as_str()) {
+            let message = format!("BSON field '{prefix}.{field}' is an unknown field.");
+            return Err(Failure::new(UNKNOWN_FIELD, message));
+        }
+    }
+    Ok(())
+}
+
+struct Updating {
+    filter: Document,
+    update: Bson,
+    multi: bool,
+    upsert: bool,
+}
+
+pub(in crate::server) fn update(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
+    let ns = call.namespace()?;
+    let left_out = ["arrayFilters", "c", "collation", "hint", "upsertSupplied"];
+    let mut parsed = Vec::new();
+    for statement in statements(call, "updates")? {
+        check_fields(
+            &statement,
+            "update.updates",
+            &["multi", "q", "u", "upsert"],
+            &left_out,
+        )?;
+        let filter = statement.get_document("q");
+        let filter = filter.map_err(|_| missing("update.updates", "q"))?.clone();
+        let update = statement.get("u").cloned();
+        let update = update.ok_or_else(|| missing("update.updates", "u"))?;
+        if !matches!(update, Bson::Document(_) | Bson::Array(_)) {
+            let message = "Update argument must be either an object or an array";
+            return Err(Failure::new(FAILED_TO_PARSE, message));
+        }
+        parsed.push(Updating {
+            filter,
+            update,
+            multi: statement.get("multi").is_some_and(truthy),
+            upsert: statement.get("upsert").is_some_and(truthy),
+        });
+    }
+    check_batch(parsed.len())?;
+    let tally = each(server, call, parsed, |server, call, updating, statement| {
+        update_one(server, call, &ns, &updating, statement)
+    });
+    Ok(Done::Reply(tally.reply(server, true)))
+}
+
+fn update_one(
+    server: &mut SimServer,
+    call: &Call<'_>,
+    ns: &Namespace,
+    updating: &Updating,
+    statement: i32,
+) -> Result<Document> {
+    if updating.multi && call.retry.is_some() {
+        let message = "Cannot use (or request) retryable writes with multi=true";
+        return Err(Failure::new(INVALID_OPTIONS, message));
+    }
+    let update = Update::parse(&updating.update, updating.multi)?;
+    let filter = Filter::parse(&updating.filter)?;
+    let found = matching(server, ns, &filter, updating.multi);
+    if found.is_empty() {
+        if !updating.upsert {
+            return Ok(doc! { "n": 0, "nModified": 0 });
+        }
+        let document = with_id(server, update.insert(&filter)?);
+        let id = document.get("_id").cloned().unwrap_or(Bson::Null);
+        server.data.store.plan_insert(ns, document.clone())?;
+        server.ensure(ns, call);
+        let op = server.data.store.plan_insert(ns, document)?;
+        let outcome = doc! { "n": 1, "nModified": 0, "upserted": id };
+        write(server, call, op, statement, &outcome);
+        return Ok(outcome);
+    }
+    let mut outcome = doc! { "n": 0, "nModified": 0 };
+    let (mut matched, mut modified) = (0, 0);
+    for (record, before) in found {
+        matched += 1;
+        let after = update.apply(&before)?;
+        if after == before {
+            continue;
+        }
+        modified += 1;
+        let op = server.data.store.plan_replace(ns, record, after)?;
+        outcome = doc! { "n": matched, "nModified": modified };
+        write(server, call, op, statement, &outcome);
+    }
+    outcome.insert("n", matched);
+    outcome.insert("nModified", modified);
+    Ok(outcome)
+}
+
+fn matching(
+    server: &SimServer,
+    ns: &Namespace,
+    filter: &Filter,
+    multi: bool,
+) -> Vec<(u64, Document)> {
+    let limit = if multi { usize::MAX } else { 1 };
+    let Some(collection) = server.data.store.collection(ns) else {
+        return Vec::new();
+    };
+    let found = collection.find(filter).take(limit);
+    found
+        .map(|(record, document)| (record, document.clone()))
+        .collect()
+}
+
+pub(in crate::server) fn delete(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
+    let ns = call.namespace()?;
+    let mut parsed = Vec::new();
+    for statement in statements(call, "deletes")? {
+        check_fields(
+            &statement,
+            "delete.deletes",
+            &["limit", "q"],
+            &["collation", "hint"],
+        )?;
+        let filter = statement.get_document("q");
+        let filter = filter.map_err(|_| missing("delete.deletes", "q"))?.clone();
+        let limit = statement.get("limit");
+        let limit = limit.ok_or_else(|| missing("delete.deletes", "limit"))?;
+        match whole(limit) {
+            Some(limit @ 0..=1) => parsed.push((filter, limit == 0)),
+            other => {
+                let got = other.unwrap_or(0);
+                let message =
+                    format!("The limit field in delete objects must be 0 or 1. Got {got}");
+                return Err(Failure::new(FAILED_TO_PARSE, message));
+            }
+        }
+    }
+    check_batch(parsed.len())?;
+    let tally = each(
+        server,
+        call,
+        parsed,
+        |server, call, (filter, multi), statement| {
+            if multi && call.retry.is_some() {
+                let message = "Cannot use (or request) retryable writes with limit=0";
+                return Err(Failure::new(INVALID_OPTIONS, message));
+            }
+            let filter = Filter::parse(&filter)?;
+            let mut n = 0;
+            for (record, _) in matching(server, &ns, &filter, multi) {
+                n += 1;
+                write(
+                    server,
+                    call,
+                    Op::Put(ns.clone(), record, None),
+                    statement,
+                    &doc! { "n": n },
+                );
+            }
+            Ok(doc! { "n": n })
+        },
+    );
+    Ok(Done::Reply(tally.reply(server, false)))
+}
+
+pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
+    let ns = call.namespace()?;
+    let command = call.command;
+    let statement = first_statement(call);
+    let flag = |name: &str| command.get(name).is_some_and(truthy);
+    let (remove, new, upsert) = (flag("remove"), flag("new"), flag("upsert"));
+    let refuse = |message: &str| Err(Failure::new(FAILED_TO_PARSE, message));
+    match (remove, command.get("update")) {
+        (true, Some(_)) => return refuse("Cannot specify both an update and remove=true"),
+        (false, None) => return refuse("Either an update or remove=true must be specified"),
+        _ => {}
+    }
+    if remove && upsert {
+        return refuse("Cannot specify both upsert=true and remove=true ");
+    }
+    if remove && new {
+        return refuse(
+            "Cannot specify both new=true and remove=true; 'remove' always returns the deleted \
+             document",
+        );
+    }
+    if let Some((mut outcome, _)) = done(server, call, statement) {
+        outcome.insert("retriedStmtId", statement);
+        return Ok(Done::Reply(outcome));
+    }
+    let filter = Filter::parse(&super::document(command, call.name, "query")?)?;
+    let sort = Sort::parse(&super::document(command, call.name, "sort")?)?;
+    let fields = Projection::parse(&super::document(command, call.name, "fields")?)?;
+    let shown = |document: &Document| match &fields {
+        Some(projection) => projection.apply(document),
+        None => document.clone(),
+    };
+    let found = chosen(server, &ns, &filter, &sort);
+    let (op, outcome) = match (command.get("update"), found) {
+        (None, None) => return Ok(Done::Reply(outcome(doc! { "n": 0 }, None))),
+        (None, Some((record, before))) => {
+            let outcome = outcome(doc! { "n": 1 }, Some(shown(&before)));
+            (Op::Put(ns, record, None), outcome)
+        }
+        (Some(update), Some((record, before))) => {
+            let update = Update::parse(update, false)?;
+            let after = update.apply(&before)?;
+            let value = shown(if new { &after } else { &before });
+            let outcome = outcome(doc! { "n": 1, "updatedExisting": true }, Some(value));
+            if after == before {
+                return Ok(Done::Reply(outcome));
+            }
+            (server.data.store.plan_replace(&ns, record, after)?, outcome)
+        }
+        (Some(update), None) => {
+            let update = Update::parse(update, false)?;
+            if !upsert {
+                let last = doc! { "n": 0, "updatedExisting": false };
+                return Ok(Done::Reply(outcome(last, None)));
+            }
+            let document = with_id(server, update.insert(&filter)?);
+            let id = document.get("_id").cloned().unwrap_or(Bson::Null);
+            let last = doc! { "n": 1, "updatedExisting": false, "upserted": id };
+            let outcome = outcome(last, new.then(|| shown(&document)));
+            server.data.store.plan_insert(&ns, document.clone())?;
+            server.ensure(&ns, call);
+            (server.data.store.plan_insert(&ns, document)?, outcome)
+        }
+    };
+    write(server, call, op, statement, &outcome);
+    Ok(Done::Reply(outcome))
+}
+
+fn outcome(last: Document, value: Option<Document>) -> Document {
+    doc! { "lastErrorObject": last, "value": value.map_or(Bson::Null, Bson::Document) }
+}
+
+/// The first document in the sort's order that matches.
+fn chosen(
+    server: &SimServer,
+    ns: &Namespace,
+    filter: &Filter,
+    sort: &Sort,
+) -> Option<(u64, Document)> {
+    let all = matching(server, ns, filter, !sort.is_empty());
+    if sort.is_empty() {
+        return all.into_iter().next();
+    }
+    let mut documents: Vec<Document> = all.iter().map(|(_, d)| d.clone()).collect();
+    sort.apply(&mut documents);
+    let first = documents.into_iter().next()?;
+    all.into_iter().find(|(_, document)| *document == first)
+}

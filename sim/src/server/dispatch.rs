@@ -1,0 +1,590 @@
+//! The table of commands, and what is checked before one runs: its name and fields, its database,
+//! the server's state, its concerns, and its place in a session.
+
+use std::time::Duration;
+
+use bson::{Bson, Document};
+use mongo_client_core::time::Instant;
+
+use super::{
+    SimServer, State,
+    commands::{admin, crud, cursors, indexes, read},
+    concern::{Level, ReadConcern, WriteConcern},
+    failpoint::Injected,
+    hello,
+    park::{Busy, Wait},
+};
+use crate::{
+    failure::{
+        COMMAND_NOT_FOUND, Failure, ILLEGAL_OPERATION, INVALID_NAMESPACE, INVALID_OPTIONS,
+        NOT_PRIMARY_NO_SECONDARY_OK, NOT_PRIMARY_OR_SECONDARY, NOT_WRITABLE_PRIMARY, Result,
+        TRANSACTION_TOO_OLD, UNAUTHORIZED, UNKNOWN_FIELD,
+    },
+    store::{Namespace, Op, value::whole},
+    wire::Request,
+};
+
+/// One command as its handler gets it.
+pub(super) struct Call<'a> {
+    pub(super) connection: u64,
+    pub(super) name: &'static str,
+    pub(super) command: &'a Document,
+    pub(super) database: &'a str,
+    pub(super) now: Instant,
+    pub(super) level: Level,
+    /// The session and number of a retryable write.
+    pub(super) retry: Option<(Vec<u8>, i64)>,
+}
+
+impl Call<'_> {
+    /// The collection that the command names.
+    pub(super) fn namespace(&self) -> Result<Namespace> {
+        let key = self.command.keys().next().map_or("", String::as_str);
+        let collection = match self.command.get(key) {
+            Some(Bson::String(name)) => name,
+            other => {
+                let kind = other.map_or("missing", crate::store::value::type_name);
+                let message = format!("collection name has invalid type {kind}");
+                return Err(Failure::new(crate::failure::BAD_VALUE, message));
+            }
+        };
+        self.named(collection)
+    }
+
+    pub(super) fn named(&self, collection: &str) -> Result<Namespace> {
+        let ns = Namespace::new(self.database, collection);
+        let bad = |message: String| Err(Failure::new(INVALID_NAMESPACE, message));
+        if collection.is_empty() || collection.contains('\0') {
+            return bad(format!("Invalid namespace specified '{ns}'"));
+        }
+        if collection.contains('$') || collection.starts_with('.') {
+            return bad(format!("Invalid collection name: {collection}"));
+        }
+        Ok(ns)
+    }
+}
+
+/// How a command goes on.
+pub(super) enum Done {
+    Reply(Document),
+    Wait(Wait, Option<Instant>),
+}
+
+/// What kind of server a command needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Any, in any state.
+    Any,
+    Read,
+    Write,
+}
+
+type Handler = fn(&mut SimServer, &Call<'_>) -> Result<Done>;
+
+/// A command of the table.
+pub(crate) struct Spec {
+    pub(crate) name: &'static str,
+    pub(crate) aliases: &'static [&'static str],
+    kind: Kind,
+    admin: bool,
+    /// The fields of its own.
+    pub(crate) fields: &'static [&'static str],
+    /// Fields of the real server that are not simulated.
+    pub(crate) left_out: &'static [&'static str],
+    run: Handler,
+}
+
+const fn spec(
+    name: &'static str,
+    kind: Kind,
+    fields: &'static [&'static str],
+    run: Handler,
+) -> Spec {
+    Spec {
+        name,
+        aliases: &[],
+        kind,
+        admin: false,
+        fields,
+        left_out: &[],
+        run,
+    }
+}
+
+impl Spec {
+    const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn admin(mut self) -> Self {
+        self.admin = true;
+        self
+    }
+
+    const fn left_out(mut self, fields: &'static [&'static str]) -> Self {
+        self.left_out = fields;
+        self
+    }
+}
+
+/// Fields that every command may have.
+const COMMON: &[&str] = &[
+    "$clusterTime",
+    "$db",
+    "$readPreference",
+    "comment",
+    "lsid",
+    "maxTimeMS",
+    "readConcern",
+    "txnNumber",
+    "writeConcern",
+];
+
+/// Fields that any command may have in the real server, and that are not simulated.
+const COMMON_LEFT_OUT: &[&str] = &[
+    "apiDeprecationErrors",
+    "apiStrict",
+    "apiVersion",
+    "autocommit",
+    "startTransaction",
+    "stmtIds",
+];
+
+/// All commands.
+pub(crate) const SPECS: &[Spec] = &[
+    spec(
+        "aggregate",
+        Kind::Read,
+        &["allowDiskUse", "cursor", "pipeline"],
+        read::aggregate,
+    )
+    .left_out(&[
+        "bypassDocumentValidation",
+        "collation",
+        "explain",
+        "hint",
+        "let",
+    ]),
+    spec("buildInfo", Kind::Any, &[], admin::build_info).aliases(&["buildinfo"]),
+    spec(
+        "configureFailPoint",
+        Kind::Any,
+        &["data", "mode"],
+        admin::configure_fail_point,
+    )
+    .admin(),
+    spec(
+        "count",
+        Kind::Read,
+        &["limit", "query", "skip"],
+        read::count,
+    )
+    .left_out(&["collation", "fields", "hint"]),
+    spec("create", Kind::Write, &[], admin::create).left_out(&[
+        "autoIndexId",
+        "capped",
+        "changeStreamPreAndPostImages",
+        "clusteredIndex",
+        "collation",
+        "encryptedFields",
+        "expireAfterSeconds",
+        "indexOptionDefaults",
+        "max",
+        "pipeline",
+        "size",
+        "storageEngine",
+        "timeseries",
+        "validationAction",
+        "validationLevel",
+        "validator",
+        "viewOn",
+    ]),
+    spec(
+        "createIndexes",
+        Kind::Write,
+        &["commitQuorum", "indexes"],
+        indexes::create,
+    ),
+    spec(
+        "delete",
+        Kind::Write,
+        &["deletes", "ordered", "stmtId"],
+        crud::delete,
+    )
+    .left_out(&["let"]),
+    spec("distinct", Kind::Read, &["key", "query"], read::distinct).left_out(&["collation"]),
+    spec("drop", Kind::Write, &[], admin::drop),
+    spec("dropDatabase", Kind::Write, &[], admin::drop_database),
+    spec("dropIndexes", Kind::Write, &["index"], indexes::drop),
+    spec("endSessions", Kind::Any, &[], admin::end_sessions),
+    spec(
+        "find",
+        Kind::Read,
+        &[
+            "allowDiskUse",
+            "batchSize",
+            "filter",
+            "limit",
+            "noCursorTimeout",
+            "projection",
+            "singleBatch",
+            "skip",
+            "sort",
+        ],
+        read::find,
+    )
+    .left_out(&[
+        "allowPartialResults",
+        "awaitData",
+        "collation",
+        "hint",
+        "let",
+        "max",
+        "min",
+        "oplogReplay",
+        "returnKey",
+        "showRecordId",
+        "tailable",
+    ]),
+    spec(
+        "findAndModify",
+        Kind::Write,
+        &[
+            "fields", "new", "query", "remove", "sort", "stmtId", "update", "upsert",
+        ],
+        crud::find_and_modify,
+    )
+    .aliases(&["findandmodify"])
+    .left_out(&[
+        "arrayFilters",
+        "bypassDocumentValidation",
+        "collation",
+        "hint",
+        "let",
+    ]),
+    spec(
+        "getMore",
+        Kind::Any,
+        &["batchSize", "collection"],
+        cursors::get_more,
+    )
+    .left_out(&["lastKnownCommittedOpTime", "term"]),
+    spec(
+        "hello",
+        Kind::Any,
+        &[
+            "client",
+            "compression",
+            "helloOk",
+            "hostInfo",
+            "loadBalanced",
+            "maxAwaitTimeMS",
+            "saslSupportedMechs",
+            "speculativeAuthenticate",
+            "topologyVersion",
+        ],
+        hello::run,
+    )
+    .aliases(&["isMaster", "ismaster"]),
+    spec(
+        "insert",
+        Kind::Write,
+        &["bypassDocumentValidation", "documents", "ordered", "stmtId"],
+        crud::insert,
+    ),
+    spec("killCursors", Kind::Any, &["cursors"], cursors::kill),
+    spec(
+        "listCollections",
+        Kind::Read,
+        &["authorizedCollections", "cursor", "filter", "nameOnly"],
+        admin::list_collections,
+    ),
+    spec(
+        "listDatabases",
+        Kind::Read,
+        &["authorizedDatabases", "filter", "nameOnly"],
+        admin::list_databases,
+    )
+    .admin(),
+    spec("listIndexes", Kind::Read, &["cursor"], indexes::list),
+    spec("ping", Kind::Any, &[], admin::ping),
+    spec(
+        "replSetStepDown",
+        Kind::Any,
+        &["force", "secondaryCatchUpPeriodSecs"],
+        admin::step_down,
+    )
+    .admin(),
+    spec(
+        "update",
+        Kind::Write,
+        &["bypassDocumentValidation", "ordered", "stmtId", "updates"],
+        crud::update,
+    )
+    .left_out(&["let"]),
+];
+
+/// Commands of the real server that this one leaves out; any other name is unknown to both.
+const LEFT_OUT: &[&str] = &[
+    "abortTransaction",
+    "authenticate",
+    "collMod",
+    "collStats",
+    "commitTransaction",
+    "compact",
+    "connectionStatus",
+    "convertToCapped",
+    "createRole",
+    "createUser",
+    "currentOp",
+    "dataSize",
+    "dbHash",
+    "dbStats",
+    "dropUser",
+    "explain",
+    "fsync",
+    "getCmdLineOpts",
+    "getLog",
+    "getParameter",
+    "grantRolesToUser",
+    "hostInfo",
+    "killAllSessions",
+    "killOp",
+    "killSessions",
+    "listCommands",
+    "logout",
+    "mapReduce",
+    "profile",
+    "refreshSessions",
+    "renameCollection",
+    "replSetFreeze",
+    "replSetGetConfig",
+    "replSetGetStatus",
+    "replSetInitiate",
+    "replSetReconfig",
+    "saslContinue",
+    "saslStart",
+    "serverStatus",
+    "setParameter",
+    "shutdown",
+    "startSession",
+    "top",
+    "usersInfo",
+    "validate",
+    "whatsmyuri",
+];
+
+/// The command of a name.
+pub(crate) fn lookup(name: &str) -> Option<&'static Spec> {
+    SPECS
+        .iter()
+        .find(|spec| spec.name == name || spec.aliases.contains(&name))
+}
+
+impl SimServer {
+    /// Runs a command that no fail point stops.
+    pub(super) fn run(&mut self, id: u64, request: Request, injected: Injected, now: Instant) {
+        match self.execute(id, &request, &injected, now) {
+            Ok(Done::Reply(reply)) => {
+                self.complete(id, request, Ok(reply), injected.labels, false, now);
+            }
+            Ok(Done::Wait(wait, until)) => {
+                let labels = injected.labels;
+                let busy = Busy {
+                    request,
+                    wait,
+                    until,
+                    labels,
+                };
+                if self.is_over(&busy, now) {
+                    self.resume(id, busy, now);
+                } else {
+                    self.park(id, busy);
+                }
+            }
+            Err(failure) => {
+                self.complete(id, request, Err(failure), injected.labels, false, now);
+            }
+        }
+    }
+
+    fn execute(
+        &mut self,
+        id: u64,
+        request: &Request,
+        injected: &Injected,
+        now: Instant,
+    ) -> Result<Done> {
+        let command = &request.command;
+        let name = command.keys().next().map_or("", String::as_str);
+        let Some(spec) = lookup(name) else {
+            if LEFT_OUT.contains(&name) {
+                return Err(Failure::not_simulated(name));
+            }
+            let message = format!("no such command: '{name}'");
+            return Err(Failure::new(COMMAND_NOT_FOUND, message));
+        };
+        let database = command
+            .get_str("$db")
+            .map_err(|_| Failure::new(40571, "OP_MSG requests require a $db argument"))?;
+        if spec.admin && database != "admin" {
+            let message = format!("{} may only be run against the admin database.", spec.name);
+            return Err(Failure::new(UNAUTHORIZED, message));
+        }
+        check_fields(spec, command)?;
+        let replicated = self.membership.is_some();
+        let concern = WriteConcern::parse(command, replicated)?;
+        let read = ReadConcern::parse(command, spec.name, spec.kind == Kind::Read)?;
+        self.check_state(spec, command, read.level)?;
+        let patience = command.get("maxTimeMS").and_then(whole).filter(|n| *n > 0);
+        let patience = patience.and_then(|n| u64::try_from(n).ok());
+        let until = patience.map(|millis| now + Duration::from_millis(millis));
+        if let Some(after) = read.after.filter(|t| *t > self.data.last().timestamp()) {
+            if !self.is_writable() {
+                return Ok(Done::Wait(Wait::Applied(after), until));
+            }
+            self.write(Op::Noop, None, now);
+        }
+        let call = Call {
+            connection: id,
+            name: spec.name,
+            command,
+            database,
+            now,
+            level: read.level,
+            retry: self.begin_retryable(spec, command)?,
+        };
+        let mut done = (spec.run)(self, &call)?;
+        if read.level == Level::Linearizable
+            && replicated
+            && let Done::Reply(reply) = done
+        {
+            let at = self.write(Op::Noop, None, now);
+            done = Done::Wait(Wait::Committed(reply, at), until);
+        }
+        if spec.kind != Kind::Write {
+            return Ok(done);
+        }
+        Ok(self.after_write(done, concern, injected, now))
+    }
+
+    /// Lets a write wait for its concern.
+    fn after_write(
+        &mut self,
+        done: Done,
+        concern: WriteConcern,
+        injected: &Injected,
+        now: Instant,
+    ) -> Done {
+        let Done::Reply(mut reply) = done else {
+            return done;
+        };
+        if let Some(error) = &injected.write_concern_error {
+            reply.insert("writeConcernError", error.clone());
+            return Done::Reply(reply);
+        }
+        let Some(member) = &self.membership else {
+            return Done::Reply(reply);
+        };
+        if let Some(error) = concern.unsatisfiable(member.hosts.len()) {
+            reply.insert("writeConcernError", error);
+            return Done::Reply(reply);
+        }
+        let until = concern.timeout.map(|time| now + time);
+        Done::Wait(Wait::Concern(reply, self.data.last(), concern), until)
+    }
+
+    fn check_state(&self, spec: &Spec, command: &Document, level: Level) -> Result<()> {
+        let Some(member) = &self.membership else {
+            return Ok(());
+        };
+        if spec.kind == Kind::Any || member.is_primary() {
+            return Ok(());
+        }
+        if spec.kind == Kind::Write {
+            return Err(Failure::new(NOT_WRITABLE_PRIMARY, "not primary"));
+        }
+        if level == Level::Linearizable {
+            let message = "cannot satisfy linearizable read concern on non-primary node";
+            return Err(Failure::new(NOT_WRITABLE_PRIMARY, message));
+        }
+        let preference = command.get_document("$readPreference");
+        let mode = preference
+            .and_then(|p| p.get_str("mode"))
+            .unwrap_or("primary");
+        if mode == "primary" {
+            let message = "not primary and secondaryOk=false";
+            return Err(Failure::new(NOT_PRIMARY_NO_SECONDARY_OK, message));
+        }
+        if member.state == State::Recovering {
+            let message = "node is not in primary or recovering state";
+            return Err(Failure::new(NOT_PRIMARY_OR_SECONDARY, message));
+        }
+        Ok(())
+    }
+
+    /// The session and number of a retryable write; a number that is too old is refused.
+    fn begin_retryable(
+        &mut self,
+        spec: &Spec,
+        command: &Document,
+    ) -> Result<Option<(Vec<u8>, i64)>> {
+        let Some(number) = command.get("txnNumber").and_then(whole) else {
+            return Ok(None);
+        };
+        let session = command.get_document("lsid").ok();
+        let Some(Bson::Binary(session)) = session.and_then(|lsid| lsid.get("id")) else {
+            let message = "Transaction number requires a session ID to also be specified";
+            return Err(Failure::new(INVALID_OPTIONS, message));
+        };
+        if self.membership.is_none() {
+            let message = "Transaction numbers are only allowed on a replica set member or mongos";
+            return Err(Failure::new(ILLEGAL_OPERATION, message));
+        }
+        if spec.kind != Kind::Write {
+            return Ok(None);
+        }
+        let writes = self.data.sessions.entry(session.bytes.clone()).or_default();
+        if number < writes.number {
+            let message = format!(
+                "Retryable write with txnNumber {number} is prohibited on session {} -  because a \
+                 newer retryable write with txnNumber {} has already started on this session.",
+                hex(&session.bytes),
+                writes.number
+            );
+            return Err(Failure::new(TRANSACTION_TOO_OLD, message));
+        }
+        if number > writes.number {
+            writes.number = number;
+            writes.done.clear();
+        }
+        Ok(Some((session.bytes.clone(), number)))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn check_fields(spec: &Spec, command: &Document) -> Result<()> {
+    for field in command.keys().skip(1) {
+        let field = field.as_str();
+        if spec.left_out.contains(&field) || COMMON_LEFT_OUT.contains(&field) {
+            return Err(Failure::not_simulated(format_args!(
+                "{}.{field}",
+                spec.name
+            )));
+        }
+        if !spec.fields.contains(&field) && !COMMON.contains(&field) {
+            let name = if spec.name == "find" {
+                "FindCommandRequest"
+            } else {
+                spec.name
+            };
+            let message = format!("BSON field '{name}.{field}' is an unknown field.");
+            return Err(Failure::new(UNKNOWN_FIELD, message));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,468 @@
+//! Aggregation: the listed stages and accumulators, over documents in memory.
+
+use std::collections::BTreeMap;
+
+use bson::{Bson, Document, doc};
+
+use super::{
+    expression::Expression,
+    project::Projection,
+    query::Filter,
+    sort::Sort,
+    value::{Key, arithmetic, compare, float, show, whole},
+};
+use crate::failure::{Failure, Result};
+
+/// The stages that pipelines know.
+pub(crate) const STAGES: &[&str] = &[
+    "$count", "$group", "$limit", "$match", "$project", "$skip", "$sort", "$unwind",
+];
+
+/// Stages of the real server that this one leaves out.
+const LEFT_OUT: &[&str] = &[
+    "$addFields",
+    "$bucket",
+    "$bucketAuto",
+    "$changeStream",
+    "$collStats",
+    "$currentOp",
+    "$densify",
+    "$documents",
+    "$facet",
+    "$fill",
+    "$geoNear",
+    "$graphLookup",
+    "$indexStats",
+    "$listLocalSessions",
+    "$listSessions",
+    "$lookup",
+    "$merge",
+    "$out",
+    "$planCacheStats",
+    "$redact",
+    "$replaceRoot",
+    "$replaceWith",
+    "$sample",
+    "$search",
+    "$set",
+    "$setWindowFields",
+    "$sortByCount",
+    "$unionWith",
+    "$unset",
+];
+
+/// The accumulators that `$group` knows.
+pub(crate) const ACCUMULATORS: &[&str] = &["$avg", "$first", "$max", "$min", "$push", "$sum"];
+
+const ACCUMULATORS_LEFT_OUT: &[&str] = &[
+    "$accumulator",
+    "$addToSet",
+    "$bottom",
+    "$bottomN",
+    "$count",
+    "$firstN",
+    "$last",
+    "$lastN",
+    "$maxN",
+    "$mergeObjects",
+    "$minN",
+    "$stdDevPop",
+    "$stdDevSamp",
+    "$top",
+    "$topN",
+];
+
+/// A parsed pipeline.
+#[derive(Clone, Debug)]
+pub(crate) struct Pipeline(Vec<Stage>);
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Count(String),
+    Group(Expression, Vec<(String, String, Expression)>),
+    Limit(usize),
+    Match(Filter),
+    Project(Projection),
+    Skip(usize),
+    Sort(Sort),
+    Unwind {
+        path: Vec<String>,
+        keep_empty: bool,
+        index: Option<String>,
+    },
+}
+
+impl Pipeline {
+    pub(crate) fn parse(stages: &[Bson]) -> Result<Self> {
+        let parse = |stage: &Bson| match stage {
+            Bson::Document(stage) => Stage::parse(stage),
+            _ => Err(Failure::new(
+                crate::failure::TYPE_MISMATCH,
+                "Each element of the 'pipeline' array must be an object",
+            )),
+        };
+        Ok(Self(stages.iter().map(parse).collect::<Result<_>>()?))
+    }
+
+    pub(crate) fn run(&self, mut documents: Vec<Document>) -> Result<Vec<Document>> {
+        for stage in &self.0 {
+            documents = stage.run(documents)?;
+        }
+        Ok(documents)
+    }
+}
+
+impl Stage {
+    fn parse(stage: &Document) -> Result<Self> {
+        let mut fields = stage.iter();
+        let (Some((name, spec)), None) = (fields.next(), fields.next()) else {
+            return Err(Failure::new(
+                40323,
+                "A pipeline stage specification object must contain exactly one field.",
+            ));
+        };
+        match name.as_str() {
+            "$count" => match spec {
+                Bson::String(field) if field.starts_with('$') => Err(Failure::new(
+                    40158,
+                    "the count field cannot be a $-prefixed path",
+                )),
+                Bson::String(field) if !field.is_empty() => Ok(Self::Count(field.clone())),
+                Bson::String(_) => Err(Failure::new(
+                    40157,
+                    "the count field must be a non-empty string",
+                )),
+                _ => Err(Failure::new(
+                    40156,
+                    "the count field must be a non-empty string",
+                )),
+            },
+            "$group" => group(spec),
+            "$limit" => limit(spec),
+            "$match" => match spec {
+                Bson::Document(filter) => Ok(Self::Match(Filter::parse(filter)?)),
+                _ => Err(Failure::new(
+                    15959,
+                    "the match filter must be an expression in an object",
+                )),
+            },
+            "$project" => project(spec),
+            "$skip" => match count_of("$skip", spec, 5_107_200)? {
+                skip => Ok(Self::Skip(skip)),
+            },
+            "$sort" => match spec {
+                Bson::Document(keys) if keys.is_empty() => Err(Failure::new(
+                    15976,
+                    "$sort stage must have at least one sort key",
+                )),
+                Bson::Document(keys) => Ok(Self::Sort(Sort::parse(keys)?)),
+                _ => Err(Failure::new(
+                    15973,
+                    "the $sort key specification must be an object",
+                )),
+            },
+            "$unwind" => unwind(spec),
+            _ if LEFT_OUT.contains(&name.as_str()) => Err(Failure::not_simulated(name)),
+            _ => Err(Failure::new(
+                40324,
+                format!("Unrecognized pipeline stage name: '{name}'"),
+            )),
+        }
+    }
+
+    fn run(&self, mut documents: Vec<Document>) -> Result<Vec<Document>> {
+        Ok(match self {
+            Self::Count(_) if documents.is_empty() => documents,
+            Self::Count(field) => {
+                let count = i64::try_from(documents.len()).unwrap_or(i64::MAX);
+                vec![doc! { field: small(count) }]
+            }
+            Self::Group(id, fields) => grouped(id, fields, &documents)?,
+            Self::Limit(limit) => {
+                documents.truncate(*limit);
+                documents
+            }
+            Self::Match(filter) => {
+                documents.retain(|document| filter.matches(document));
+                documents
+            }
+            Self::Project(projection) => documents.iter().map(|d| projection.apply(d)).collect(),
+            Self::Skip(skip) => documents.split_off((*skip).min(documents.len())),
+            Self::Sort(sort) => {
+                sort.apply(&mut documents);
+                documents
+            }
+            Self::Unwind {
+                path,
+                keep_empty,
+                index,
+            } => documents
+                .iter()
+                .flat_map(|d| unwound(d, path, *keep_empty, index.as_deref()))
+                .collect(),
+        })
+    }
+}
+
+/// An integer with 32 bits where it fits.
+fn small(n: i64) -> Bson {
+    i32::try_from(n).map_or(Bson::Int64(n), Bson::Int32)
+}
+
+fn count_of(name: &str, spec: &Bson, code: i32) -> Result<usize> {
+    let bad = |what: &str| {
+        let shown = show(spec);
+        Err(Failure::new(
+            code,
+            format!("invalid argument to {name} stage: Expected {what} in: {name}: {shown}"),
+        ))
+    };
+    match whole(spec) {
+        Some(n) if n >= 0 => Ok(usize::try_from(n).unwrap_or(usize::MAX)),
+        Some(_) => bad("a non-negative number"),
+        None if float(spec).is_some() => bad("an integer"),
+        None => bad("a number"),
+    }
+}
+
+fn limit(spec: &Bson) -> Result<Stage> {
+    match count_of("$limit", spec, 5_107_201)? {
+        0 => Err(Failure::new(15958, "the limit must be positive")),
+        limit => Ok(Stage::Limit(limit)),
+    }
+}
+
+fn project(spec: &Bson) -> Result<Stage> {
+    let Bson::Document(fields) = spec else {
+        return Err(Failure::new(
+            15969,
+            "$project specification must be an object",
+        ));
+    };
+    let invalid = |failure: Failure| Failure {
+        message: format!("Invalid $project :: caused by :: {}", failure.message),
+        ..failure
+    };
+    match Projection::parse(fields) {
+        Ok(Some(projection)) => Ok(Stage::Project(projection)),
+        Ok(None) => Err(invalid(Failure::new(
+            51272,
+            "projection specification must have at least one field",
+        ))),
+        Err(failure) if failure.code == crate::failure::NOT_SIMULATED => Err(failure),
+        Err(failure) => Err(invalid(failure)),
+    }
+}
+
+fn group(spec: &Bson) -> Result<Stage> {
+    let Bson::Document(fields) = spec else {
+        return Err(Failure::new(
+            15947,
+            "a group's fields must be specified in an object",
+        ));
+    };
+    let mut id = None;
+    let mut accumulators = Vec::new();
+    for (field, value) in fields {
+        if field == "_id" {
+            id = Some(Expression::parse(value)?);
+            continue;
+        }
+        let not_object = || {
+            let message = format!("The field '{field}' must be an accumulator object");
+            Failure::new(40234, message)
+        };
+        let object = value.as_document().ok_or_else(not_object)?;
+        let mut operators = object.iter();
+        let (Some((operator, operand)), None) = (operators.next(), operators.next()) else {
+            let message = format!("The field '{field}' must specify one accumulator");
+            return Err(Failure::new(40238, message));
+        };
+        if ACCUMULATORS_LEFT_OUT.contains(&operator.as_str()) {
+            return Err(Failure::not_simulated(operator));
+        }
+        if !ACCUMULATORS.contains(&operator.as_str()) {
+            let message = format!("unknown group operator '{operator}'");
+            return Err(Failure::new(15952, message));
+        }
+        accumulators.push((field.clone(), operator.clone(), Expression::parse(operand)?));
+    }
+    match id {
+        Some(id) => Ok(Stage::Group(id, accumulators)),
+        None => Err(Failure::new(
+            15955,
+            "a group specification must include an _id",
+        )),
+    }
+}
+
+fn unwind(spec: &Bson) -> Result<Stage> {
+    let (path, keep_empty, index) = match spec {
+        Bson::String(path) => (path.as_str(), false, None),
+        Bson::Document(options) => {
+            let known = ["path", "preserveNullAndEmptyArrays", "includeArrayIndex"];
+            if let Some(key) = options.keys().find(|key| !known.contains(&key.as_str())) {
+                let message = format!("unrecognized option to $unwind stage: {key}");
+                return Err(Failure::new(28811, message));
+            }
+            let Ok(path) = options.get_str("path") else {
+                return Err(Failure::new(28812, "no path specified to $unwind stage"));
+            };
+            let keep = options
+                .get_bool("preserveNullAndEmptyArrays")
+                .unwrap_or(false);
+            let index = options.get_str("includeArrayIndex").ok().map(str::to_owned);
+            (path, keep, index)
+        }
+        _ => {
+            let message =
+                "expected either a string or an object as specification for $unwind stage";
+            return Err(Failure::new(15981, message));
+        }
+    };
+    let Some(path) = path.strip_prefix('$') else {
+        return Err(Failure::new(
+            28818,
+            format!("path option to $unwind stage should be prefixed with a '$': {path}"),
+        ));
+    };
+    Ok(Stage::Unwind {
+        path: path.split('.').map(str::to_owned).collect(),
+        keep_empty,
+        index,
+    })
+}
+
+fn unwound(
+    document: &Document,
+    path: &[String],
+    keep_empty: bool,
+    index: Option<&str>,
+) -> Vec<Document> {
+    let with = |value: Option<Bson>, at: Bson| {
+        let mut out = document.clone();
+        put(&mut out, path, value);
+        if let Some(index) = index {
+            out.insert(index, at);
+        }
+        out
+    };
+    match at(document, path) {
+        Some(Bson::Array(values)) if values.is_empty() => {
+            if keep_empty {
+                vec![with(None, Bson::Null)]
+            } else {
+                Vec::new()
+            }
+        }
+        Some(Bson::Array(values)) => {
+            let each = values.iter().enumerate();
+            let each = each.map(|(i, v)| with(Some(v.clone()), Bson::Int64(i as i64)));
+            each.collect()
+        }
+        None | Some(Bson::Null | Bson::Undefined) => {
+            if !keep_empty {
+                return Vec::new();
+            }
+            let mut out = document.clone();
+            if let Some(index) = index {
+                out.insert(index, Bson::Null);
+            }
+            vec![out]
+        }
+        Some(value) => vec![with(Some(value.clone()), Bson::Null)],
+    }
+}
+
+fn at<'a>(document: &'a Document, path: &[String]) -> Option<&'a Bson> {
+    let (first, rest) = path.split_first()?;
+    let value = document.get(first)?;
+    if rest.is_empty() {
+        return Some(value);
+    }
+    at(value.as_document()?, rest)
+}
+
+fn put(document: &mut Document, path: &[String], value: Option<Bson>) {
+    let Some((first, rest)) = path.split_first() else {
+        return;
+    };
+    match (rest.is_empty(), value) {
+        (true, Some(value)) => {
+            document.insert(first.clone(), value);
+        }
+        (true, None) => {
+            document.remove(first);
+        }
+        (false, value) => {
+            if let Some(Bson::Document(inner)) = document.get_mut(first) {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn grouped(
+    id: &Expression,
+    fields: &[(String, String, Expression)],
+    documents: &[Document],
+) -> Result<Vec<Document>> {
+    // The real server's groups come in no order; these come in that of their first document.
+    let mut order: Vec<Bson> = Vec::new();
+    let mut groups: BTreeMap<Key, Vec<&Document>> = BTreeMap::new();
+    for document in documents {
+        let key = id.evaluate(document).unwrap_or(Bson::Null);
+        let members = groups.entry(Key(key.clone())).or_default();
+        if members.is_empty() {
+            order.push(key);
+        }
+        members.push(document);
+    }
+    let mut out = Vec::with_capacity(order.len());
+    for key in order {
+        let members = &groups[&Key(key.clone())];
+        let mut group = doc! { "_id": key };
+        for (field, operator, operand) in fields {
+            let values: Vec<Option<Bson>> = members.iter().map(|d| operand.evaluate(d)).collect();
+            group.insert(field.clone(), accumulated(operator, &values)?);
+        }
+        out.push(group);
+    }
+    Ok(out)
+}
+
+fn accumulated(operator: &str, values: &[Option<Bson>]) -> Result<Bson> {
+    let known = || values.iter().flatten();
+    let present = || known().filter(|v| !matches!(v, Bson::Null | Bson::Undefined));
+    Ok(match operator {
+        "$first" => values.first().cloned().flatten().unwrap_or(Bson::Null),
+        "$max" => present()
+            .max_by(|a, b| compare(a, b))
+            .cloned()
+            .unwrap_or(Bson::Null),
+        "$min" => present()
+            .min_by(|a, b| compare(a, b))
+            .cloned()
+            .unwrap_or(Bson::Null),
+        "$push" => known().cloned().collect(),
+        "$avg" => {
+            let numbers: Vec<f64> = known().filter_map(float).collect();
+            if numbers.is_empty() {
+                return Ok(Bson::Null);
+            }
+            Bson::Double(numbers.iter().sum::<f64>() / numbers.len() as f64)
+        }
+        _ => {
+            let mut sum = Bson::Int32(0);
+            for number in known().filter(|v| float(v).is_some()) {
+                sum = arithmetic(&sum, number, i64::checked_add, |a, b| a + b)
+                    .ok_or_else(|| Failure::not_simulated("sum of this size or type"))?;
+            }
+            sum
+        }
+    })
+}
+
+#[cfg(test)]
+#[path = "aggregate_tests.rs"]
+mod tests;

@@ -1,0 +1,233 @@
+//! The server's side of the wire protocol, written apart from the client's so that an error in one
+//! does not hide in the other.
+//!
+//! OP_MSG with both kinds of section, the checksum, `moreToCome` and `exhaustAllowed`, and
+//! OP_COMPRESSED. The framer takes bytes in any portions. What breaks the protocol is an error: the
+//! connection is to be closed.
+
+mod compress;
+mod crc;
+
+use bson::Document;
+
+pub(crate) use self::compress::Compressor;
+
+const HEADER: usize = 16;
+const OP_COMPRESSED: i32 = 2012;
+const OP_MSG: i32 = 2013;
+const CHECKSUM_PRESENT: u32 = 1;
+const MORE_TO_COME: u32 = 1 << 1;
+const EXHAUST_ALLOWED: u32 = 1 << 16;
+/// The low bits must be understood: others than these are refused.
+const REQUIRED_BITS: u32 = 0xffff;
+const MESSAGE_MAX: usize = 48_000_000;
+
+/// A request, its sequences put into the command as arrays.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Request {
+    pub(crate) id: i32,
+    /// The client wants no reply.
+    pub(crate) more_to_come: bool,
+    /// The client takes several replies.
+    pub(crate) exhaust_allowed: bool,
+    /// The client has added a checksum, and gets one.
+    pub(crate) checksum: bool,
+    /// How it was compressed.
+    pub(crate) compressor: Option<Compressor>,
+    pub(crate) command: Document,
+}
+
+/// Why bytes are no message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// Cuts bytes into messages.
+#[derive(Debug, Default)]
+pub(crate) struct Framer {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Framer {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        if self.start > 0 && self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next whole request.
+    pub(crate) fn next(&mut self) -> Result<Option<Request>, Malformed> {
+        let rest = &self.bytes[self.start..];
+        let Some(length) = rest.get(..4) else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
+        if !(HEADER..=MESSAGE_MAX).contains(&length) {
+            return Err(Malformed("length of the message"));
+        }
+        let Some(message) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let request = parse(message)?;
+        self.start += length;
+        if self.start > 1 << 20 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        Ok(Some(request))
+    }
+}
+
+fn int(bytes: &[u8], at: usize) -> Result<i32, Malformed> {
+    let end = at.checked_add(4).ok_or(Malformed("offset"))?;
+    let bytes = bytes.get(at..end).ok_or(Malformed("end of the message"))?;
+    Ok(i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+}
+
+fn parse(message: &[u8]) -> Result<Request, Malformed> {
+    let id = int(message, 4)?;
+    match int(message, 12)? {
+        OP_MSG => body(id, None, message, &message[HEADER..]),
+        OP_COMPRESSED => {
+            if int(message, HEADER)? != OP_MSG {
+                return Err(Malformed("compressed opcode"));
+            }
+            let size = int(message, HEADER + 4)?;
+            let size = usize::try_from(size).ok().filter(|s| *s <= MESSAGE_MAX);
+            let size = size.ok_or(Malformed("uncompressed size"))?;
+            let which = message.get(HEADER + 8).ok_or(Malformed("compressor"))?;
+            let which = Compressor::from_id(*which).ok_or(Malformed("compressor"))?;
+            let plain = which
+                .decompress(&message[HEADER + 9..], size)
+                .ok_or(Malformed("compressed bytes"))?;
+            body(id, Some(which), &[], &plain)
+        }
+        _ => Err(Malformed("opcode")),
+    }
+}
+
+/// Parses flags and sections. A checksum covers the whole message, which only plain messages have.
+fn body(
+    id: i32,
+    compressor: Option<Compressor>,
+    whole: &[u8],
+    body: &[u8],
+) -> Result<Request, Malformed> {
+    let flags = u32::from_le_bytes(int(body, 0)?.to_le_bytes());
+    let known = CHECKSUM_PRESENT | MORE_TO_COME;
+    if flags & REQUIRED_BITS & !known != 0 {
+        return Err(Malformed("required flag bits"));
+    }
+    let checksum = flags & CHECKSUM_PRESENT != 0;
+    let mut end = body.len();
+    if checksum {
+        end = end.checked_sub(4).ok_or(Malformed("checksum"))?;
+        let expected = u32::from_le_bytes(int(body, end)?.to_le_bytes());
+        if let Some(covered) = whole.get(..whole.len().saturating_sub(4))
+            && !whole.is_empty()
+            && crc::crc32c(covered) != expected
+        {
+            return Err(Malformed("checksum"));
+        }
+    }
+    let sections = body.get(4..end).ok_or(Malformed("sections"))?;
+    Ok(Request {
+        id,
+        more_to_come: flags & MORE_TO_COME != 0,
+        exhaust_allowed: flags & EXHAUST_ALLOWED != 0,
+        checksum,
+        compressor,
+        command: command(sections)?,
+    })
+}
+
+fn command(mut sections: &[u8]) -> Result<Document, Malformed> {
+    let mut command = None;
+    let mut sequences = Vec::new();
+    while let Some((kind, rest)) = sections.split_first() {
+        let size = usize::try_from(int(rest, 0)?).map_err(|_| Malformed("section size"))?;
+        let section = rest.get(..size).ok_or(Malformed("section size"))?;
+        match kind {
+            0 if command.is_none() => {
+                let parsed = Document::from_reader(section).map_err(|_| Malformed("document"))?;
+                command = Some(parsed);
+            }
+            1 => sequences.push(sequence(section)?),
+            _ => return Err(Malformed("kind of section")),
+        }
+        sections = &rest[size..];
+    }
+    let mut command = command.ok_or(Malformed("no body section"))?;
+    for (name, documents) in sequences {
+        if command.contains_key(&name) {
+            return Err(Malformed("field given twice"));
+        }
+        command.insert(name, documents);
+    }
+    Ok(command)
+}
+
+fn sequence(section: &[u8]) -> Result<(String, Vec<Document>), Malformed> {
+    let bytes = section.get(4..).ok_or(Malformed("sequence"))?;
+    let end = bytes.iter().position(|byte| *byte == 0);
+    let end = end.ok_or(Malformed("sequence name"))?;
+    let name = String::from_utf8(bytes[..end].to_vec()).map_err(|_| Malformed("sequence name"))?;
+    let mut rest = &bytes[end + 1..];
+    let mut documents = Vec::new();
+    while !rest.is_empty() {
+        let document = Document::from_reader(&mut rest).map_err(|_| Malformed("document"))?;
+        documents.push(document);
+    }
+    Ok((name, documents))
+}
+
+/// Encodes a reply in the manner of its request.
+pub(crate) fn reply(
+    request: &Request,
+    id: i32,
+    response_to: i32,
+    more_to_come: bool,
+    document: &Document,
+) -> Vec<u8> {
+    let mut flags = if more_to_come { MORE_TO_COME } else { 0 };
+    let compressed = request.compressor;
+    let checksum = request.checksum && compressed.is_none();
+    if checksum {
+        flags |= CHECKSUM_PRESENT;
+    }
+    let mut body = flags.to_le_bytes().to_vec();
+    body.push(0);
+    let encoded = document.to_vec();
+    body.extend(encoded.expect("a reply of documents that were decoded encodes"));
+    let (opcode, body) = match compressed {
+        None => (OP_MSG, body),
+        Some(which) => {
+            let mut wrapped = OP_MSG.to_le_bytes().to_vec();
+            wrapped.extend(length(body.len()).to_le_bytes());
+            wrapped.push(which.id());
+            wrapped.extend(which.compress(&body));
+            (OP_COMPRESSED, wrapped)
+        }
+    };
+    let tail = if checksum { 4 } else { 0 };
+    let total = HEADER + body.len() + tail;
+    let mut out = Vec::with_capacity(total);
+    for field in [length(total), id, response_to, opcode] {
+        out.extend_from_slice(&field.to_le_bytes());
+    }
+    out.extend(body);
+    if checksum {
+        out.extend(crc::crc32c(&out).to_le_bytes());
+    }
+    out
+}
+
+fn length(bytes: usize) -> i32 {
+    i32::try_from(bytes).expect("batches keep replies far below 2 GiB")
+}
+
+#[cfg(test)]
+#[path = "wire/tests.rs"]
+mod tests;
