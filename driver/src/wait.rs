@@ -72,6 +72,11 @@ impl<'a> Deadline<'a> {
         }
     }
 
+    /// When it passes.
+    pub(crate) fn at(&self) -> Instant {
+        self.at
+    }
+
     /// Ready once the deadline has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.at == Instant::MAX {

@@ -4,6 +4,7 @@ mod auth;
 mod cancel;
 mod hostile;
 mod life;
+mod refusals;
 mod world;
 
 use core::net::IpAddr;

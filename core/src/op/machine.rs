@@ -19,10 +19,11 @@ use super::{
     Target, Want,
     reply::{self, ReplyFacts},
     request::{self, Parts},
-    retry::{self, Attempt, Decision, History, Policy},
+    retry::{self, Attempt, Decision, History, Policy, refusal::Sighting},
 };
 use crate::{
-    error::{Error, ErrorKind, Result, SYSTEM_OVERLOADED_ERROR},
+    error::{Error, ErrorKind, Result},
+    hello::TopologyVersion,
     id::ServerId,
     net::ServerAddress,
     rng::Rng,
@@ -54,7 +55,8 @@ pub struct Operation {
     txn_number: Option<i64>,
     /// Whether the first attempt went out without a transaction number, which is final.
     txn_refused: bool,
-    history: History,
+    /// What happened to earlier attempts: most operations have none.
+    history: Option<Box<History>>,
     /// The error of an earlier attempt that leaves if no later one says more.
     remembered: Option<Error>,
 }
@@ -74,7 +76,7 @@ impl Operation {
             deprioritized: Vec::new(),
             txn_number: None,
             txn_refused: false,
-            history: History::default(),
+            history: None,
             remembered: None,
         }
     }
@@ -116,10 +118,27 @@ impl Operation {
         &self.context
     }
 
-    /// The retries so far.
+    /// The repetitions so far.
     #[must_use]
     pub fn retries(&self) -> u32 {
-        self.history.retries
+        let history = self.history.as_deref();
+        history.map_or(0, |history| history.retries + history.followed)
+    }
+
+    /// Until when a server that could be selected is not to be, unless its description changes: it
+    /// has just refused the operation, and nothing new is known of it. Whoever selects servers asks
+    /// for a check of it then, and waits.
+    #[inline]
+    #[must_use]
+    pub fn hold(
+        &self,
+        server: ServerId,
+        version: Option<TopologyVersion>,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Instant> {
+        let hold = self.history.as_ref()?.hold?;
+        let kept = hold.keeps(Sighting { server, version }, now());
+        kept.then_some(hold.until)
     }
 
     /// The server of this attempt.
@@ -371,9 +390,10 @@ impl Operation {
         now: Instant,
         rng: &mut Rng,
     ) -> Progress {
-        let counted = std::mem::take(&mut self.history.retries);
+        let history = self.history.get_or_insert_default();
+        let counted = std::mem::take(&mut history.retries);
         let progress = self.failed(failure, session, now, rng);
-        self.history.retries = counted;
+        self.history.get_or_insert_default().retries = counted;
         progress
     }
 
@@ -428,11 +448,15 @@ impl Operation {
         {
             error = error.with_server((*selected.address).clone());
         }
+        let selected = self.sighting();
+        let history = self.history.get_or_insert_default();
         let decision = match stage {
             Stage::Selection => Decision::Fail,
-            _ => retry::decide(&policy, &self.history, &error, now, rng),
+            _ => retry::decide(&policy, history, selected, &error, now, rng),
         };
-        let overloaded = error.contains_label(SYSTEM_OVERLOADED_ERROR);
+        if let Decision::Retry { follows, .. } = decision {
+            history.add(selected, &error, follows, now);
+        }
         let latest = self.remember(error, stage);
         match decision {
             Decision::Fail => {
@@ -453,9 +477,8 @@ impl Operation {
             Decision::Retry {
                 pause,
                 deprioritize,
+                ..
             } => {
-                self.history.retries += 1;
-                self.history.overloaded |= overloaded;
                 if deprioritize {
                     self.deprioritize();
                 }
@@ -477,6 +500,15 @@ impl Operation {
             self.remembered = Some(error);
         }
         keep
+    }
+
+    /// The server of this attempt, as it was described when it was selected.
+    fn sighting(&self) -> Sighting {
+        let selected = self.selected.as_ref();
+        Sighting {
+            server: selected.map_or(ServerId::default(), |s| s.server),
+            version: selected.and_then(|s| s.topology_version),
+        }
     }
 
     fn deprioritize(&mut self) {

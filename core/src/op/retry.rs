@@ -2,10 +2,14 @@
 //!
 //! Three policies in one decision: reads (specification: "Retryable Reads"), writes ("Retryable
 //! Writes") and overload ("Client Backpressure", which covers every command). [`classify`] adds the
-//! labels that the client owes; [`decide`] then looks at labels, codes and the history only.
+//! labels that the client owes; [`decide`] then looks at labels, codes and the history only. What
+//! elections add to these policies is in [`refusal`].
+
+pub mod refusal;
 
 use std::time::Duration;
 
+use self::refusal::{Failed, Hold, Sighting};
 use super::{Retryability, Stage};
 use crate::{
     error::{
@@ -21,9 +25,6 @@ use crate::{
 const LABELLING_WIRE_VERSION: i32 = 9;
 /// The base of the back-off after an overload, unless the server sends another.
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
-/// How long a step-down takes to be heard of, at least from servers that stream their hello: a write
-/// that the old primary refused in its `writeErrors` is repeated after that.
-const STEP_DOWN_PAUSE: Duration = Duration::from_millis(20);
 /// The longest back-off.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
@@ -54,10 +55,35 @@ pub struct Policy {
 /// What happened before the attempt that failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// The retries so far.
+    /// The retries so far, as the specifications count them.
     pub retries: u32,
+    /// The repetitions beside these, which followed the topology.
+    pub followed: u32,
     /// Whether a server was overloaded in any earlier attempt.
     pub overloaded: bool,
+    /// Whether an old primary refused documents in any earlier attempt.
+    pub refused_documents: bool,
+    /// The server that failed last.
+    pub last: Option<Sighting>,
+    /// The server that is not to be asked yet.
+    pub hold: Option<Hold>,
+}
+
+impl History {
+    /// Adds an attempt that failed and is repeated.
+    pub fn add(&mut self, selected: Sighting, error: &Error, follows: bool, now: Instant) {
+        let failed = Failed::new(selected, error);
+        match follows {
+            true => self.followed += 1,
+            false => self.retries += 1,
+        }
+        let overload = error.contains_label(SYSTEM_OVERLOADED_ERROR);
+        self.overloaded |= overload;
+        self.refused_documents |= failed.refused_documents();
+        self.last = Some(failed.sighting());
+        // After an overload the back-off is the pause.
+        self.hold = failed.hold(now).filter(|_| !overload);
+    }
 }
 
 /// What to do about a failure.
@@ -71,14 +97,18 @@ pub enum Decision {
         pause: Option<Duration>,
         /// Prefer other servers to the one that failed.
         deprioritize: bool,
+        /// It follows the topology, and does not count.
+        follows: bool,
     },
 }
 
-/// Decides about a failure. `error` carries all its labels already; see [`classify`].
+/// Decides about a failure. `error` carries all its labels already; see [`classify`]. `selected` is
+/// the server as it was described when it was selected.
 #[must_use]
 pub fn decide(
     policy: &Policy,
     history: &History,
+    selected: Sighting,
     error: &Error,
     now: Instant,
     rng: &mut Rng,
@@ -93,22 +123,23 @@ pub fn decide(
     if !by_kind && !by_overload {
         return Decision::Fail;
     }
+    let failed = Failed::new(selected, error);
     let attempt = history.retries.saturating_add(1);
-    let allowed = if overload || history.overloaded {
+    let overloaded = overload || history.overloaded;
+    let allowed = if overloaded {
         policy.max_adaptive_retries
     } else if policy.deadline.is_some() {
         u32::MAX
+    } else if failed.refused_documents() {
+        0
     } else {
         1
     };
-    if attempt > allowed {
+    let follows = attempt > allowed;
+    if follows && (overloaded || !failed.follows(history, policy.sharded)) {
         return Decision::Fail;
     }
-    let lost_primary = matches!(&*error.kind, ErrorKind::Write(WriteFailure::WriteError(_)));
-    let pause = match overload {
-        true => Some(backoff(attempt, error.base_backoff(), rng)),
-        false => lost_primary.then_some(STEP_DOWN_PAUSE),
-    };
+    let pause = overload.then(|| backoff(attempt, error.base_backoff(), rng));
     if let Some(deadline) = policy.deadline
         && now + pause.unwrap_or_default() >= deadline
     {
@@ -117,6 +148,7 @@ pub fn decide(
     Decision::Retry {
         pause,
         deprioritize: policy.sharded || (overload && policy.overload_retargeting),
+        follows,
     }
 }
 
@@ -180,7 +212,7 @@ pub fn classify(error: &mut Error, attempt: &Attempt) {
                 ErrorKind::Write(WriteFailure::WriteConcernError(e)) => {
                     unlabelled && !attempt.mongos && RETRYABLE_WRITE_CODES.contains(&e.code)
                 }
-                // No server labels these; docs/decisions/008-writes-refused-by-an-old-primary.md.
+                // No server labels these; docs/decisions/008-refusals-during-elections.md.
                 ErrorKind::Write(WriteFailure::WriteError(e)) => is_state_change_code(e.code),
                 _ => is_lost_connection(inner),
             }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::Target;
 use crate::{
     error::{Error, Result},
+    hello::TopologyVersion,
     id::{OperationId, ServerId},
     net::ServerAddress,
     options::ServerApi,
@@ -45,6 +46,8 @@ pub struct Selected {
     pub topology_type: TopologyType,
     /// The least of its last round-trip times.
     pub min_rtt: Duration,
+    /// Its state, as it was described.
+    pub topology_version: Option<TopologyVersion>,
 }
 
 /// What the operation waits for.

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
-use bson::{Document, RawDocument, RawDocumentBuf, Timestamp, doc, rawdoc};
+use bson::{Document, RawDocument, RawDocumentBuf, Timestamp, doc, oid::ObjectId, rawdoc};
 
 use super::*;
 use crate::{
     concern::{ReadConcern, WriteConcern},
     error::{Error, ErrorKind, RETRYABLE_WRITE_ERROR, SYSTEM_OVERLOADED_ERROR},
+    hello::TopologyVersion,
     id::{OperationId, ServerId},
     net::ServerAddress,
     options::{ServerApi, ServerApiVersion, SessionOptions},
@@ -86,6 +87,7 @@ struct Rig {
     session: Option<SessionState>,
     facts: ConnFacts,
     topology: TopologyType,
+    version: Option<TopologyVersion>,
     rng: Rng,
     now: Instant,
 }
@@ -97,6 +99,7 @@ impl Rig {
             session: Some(with_server(SessionState::implicit())),
             facts: facts(ServerType::RsPrimary),
             topology: TopologyType::ReplicaSetWithPrimary,
+            version: None,
             rng: Rng::from_seed(1),
             now: NOW,
         }
@@ -120,6 +123,7 @@ impl Rig {
             server_type: self.facts.server_type,
             topology_type: self.topology,
             min_rtt: Duration::from_millis(5),
+            topology_version: self.version,
         };
         self.op.selected(selected);
         assert!(matches!(self.op.want(), Want::Lease(id) if id == ServerId(server)));
@@ -173,5 +177,6 @@ fn error_of(progress: Progress) -> Error {
 const SENT: Stage = Stage::Exchange { sent: true };
 
 mod histories;
+mod refusals;
 mod requests;
 mod retries;

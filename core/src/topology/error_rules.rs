@@ -36,9 +36,8 @@ const SHUTDOWN: [i32; 2] = [11600, 91];
 
 /// What an error means, once it is known not to be stale.
 pub(super) fn judge(app: &AppError) -> Verdict {
-    if let Some((code, message)) = reported(&app.error)
-        && is_state_change(code, message)
-    {
+    if is_state_change(&app.error) {
+        let code = reported(&app.error).map_or(0, |(code, _)| code);
         return Verdict::StateChange {
             shutdown: SHUTDOWN.contains(&code),
         };
@@ -89,7 +88,11 @@ pub(crate) fn is_state_change_code(code: i32) -> bool {
     RECOVERING.contains(&code) || NOT_WRITABLE_PRIMARY.contains(&code)
 }
 
-fn is_state_change(code: i32, message: &str) -> bool {
+/// Whether a server says that it is not writable, or recovering, to the command as a whole.
+pub(crate) fn is_state_change(error: &Error) -> bool {
+    let Some((code, message)) = reported(error) else {
+        return false;
+    };
     if code != 0 {
         return is_state_change_code(code);
     }
@@ -98,7 +101,7 @@ fn is_state_change(code: i32, message: &str) -> bool {
 }
 
 /// The topologyVersion that came with an error.
-pub(super) fn topology_version(error: &Error) -> Option<TopologyVersion> {
+pub(crate) fn topology_version(error: &Error) -> Option<TopologyVersion> {
     if let ErrorKind::Command(e) = &*error.kind
         && let Some(doc) = &e.topology_version
     {

@@ -3,7 +3,6 @@
 use std::{
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use mongo_client_core::{
@@ -12,7 +11,7 @@ use mongo_client_core::{
     op::{Failure, Progress, Selected, Stage, Target, Want},
     select::{Criteria, Selection, describe_failure, select_with},
     time::Instant,
-    topology::{ServerType, TopologyType},
+    topology::{ServerDescription, ServerType, TopologyType},
 };
 
 use super::run::{Run, Step};
@@ -43,6 +42,7 @@ impl Drop for OpCount {
 pub(super) struct ServerWait<'a> {
     waiter: ViewWaiter<'a>,
     deadline: Instant,
+    /// Ends at the deadline, or before it with the hold of a server.
     timer: Deadline<'a>,
     /// The view for which a check was asked for.
     asked: Option<Arc<Snapshot>>,
@@ -56,6 +56,7 @@ impl Run<'_> {
         tick: &mut Tick<'_>,
     ) -> Poll<Progress> {
         let shared = self.shared;
+        let mut patient = true;
         loop {
             if let Err(error) = shared.check_since(self.entered) {
                 return Poll::Ready(self.not_selected(error, tick));
@@ -70,23 +71,27 @@ impl Run<'_> {
             let snapshot = shared.views.load();
             let load = |id| snapshot.servers.get(&id).map_or(0, |s| s.load());
             let draw = |below| shared.rng.with("select", |rng| rng.below(below));
-            match select_with(&snapshot.view, target, deprioritized, load, draw) {
+            let hold = match select_with(&snapshot.view, target, deprioritized, load, draw) {
                 Selection::Server {
                     id,
                     server: description,
                     server_type,
                     topology_type,
                 } => {
-                    let types = (server_type, topology_type);
-                    let min_rtt = description.min_round_trip_time;
-                    let server = snapshot.servers.get(&id);
-                    return Poll::Ready(self.selected(id, server, types, min_rtt, tick));
+                    let version = description.topology_version;
+                    let hold = self.operation.hold(id, version, || tick.now());
+                    if hold.is_none() || !patient {
+                        let types = (server_type, topology_type);
+                        let server = snapshot.servers.get(&id);
+                        return Poll::Ready(self.selected(id, server, types, &description, tick));
+                    }
+                    hold
                 }
                 Selection::Incompatible(error) | Selection::Invalid(error) => {
                     return Poll::Ready(self.not_selected(error, tick));
                 }
-                Selection::None => {}
-            }
+                Selection::None => None,
+            };
             let wait = match &mut self.step {
                 Step::Selecting(wait) => wait,
                 _ if matches!(target, Target::Server(id) if shared.is_former(*id)) => {
@@ -107,7 +112,9 @@ impl Run<'_> {
                     continue;
                 }
             };
-            self.waited.waiting(shared, &self.operation, wait.deadline);
+            if hold.is_none() {
+                self.waited.waiting(shared, &self.operation, wait.deadline);
+            }
             // Once per view: a future that is polled often asks no more often.
             if wait
                 .asked
@@ -117,8 +124,16 @@ impl Run<'_> {
                 shared.request_check();
                 wait.asked = Some(Arc::clone(&snapshot));
             }
+            let wake = hold.map_or(wait.deadline, |until| until.min(wait.deadline));
+            if wait.timer.at() != wake {
+                wait.timer = Deadline::new(shared, wake);
+            }
             if wait.timer.poll(cx).is_ready() {
                 tick.renew();
+                if hold.is_some() {
+                    patient = false;
+                    continue;
+                }
                 let mut criteria = Criteria::new(target.clone());
                 criteria.deprioritized.extend_from_slice(deprioritized);
                 let message = describe_failure(&snapshot.view, &criteria);
@@ -141,7 +156,7 @@ impl Run<'_> {
         id: ServerId,
         server: Option<&Arc<Server>>,
         (server_type, topology_type): (ServerType, TopologyType),
-        min_rtt: Duration,
+        description: &ServerDescription,
         tick: &mut Tick<'_>,
     ) -> Progress {
         if let Step::Selecting(_) = self.step {
@@ -158,7 +173,8 @@ impl Run<'_> {
             address: Arc::clone(&server.address),
             server_type,
             topology_type,
-            min_rtt,
+            min_rtt: description.min_round_trip_time,
+            topology_version: description.topology_version,
         });
         Progress::Continue
     }

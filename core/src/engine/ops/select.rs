@@ -40,13 +40,20 @@ impl Engine {
         op.wait = Wait::Start;
         let servers = &self.tables.servers;
         let load = |id| servers.get(&id).map_or(0, |server| server.operations);
-        match select(&view, &criteria, load, &mut self.rng) {
+        let selection = select(&view, &criteria, load, &mut self.rng);
+        let hold = match &selection {
+            Selection::Server { id, server, .. } => {
+                operation.hold(*id, server.topology_version, || self.now)
+            }
+            _ => None,
+        };
+        match selection {
             Selection::Server {
                 id,
                 server,
                 server_type,
                 topology_type,
-            } => {
+            } if hold.is_none() || self.now >= until => {
                 self.tables.timers.set(TimerTag::Op(op.id), None);
                 if let Some(target) = self.tables.servers.get_mut(&id) {
                     target.operations += 1;
@@ -58,6 +65,7 @@ impl Engine {
                     server_type,
                     topology_type,
                     min_rtt: server.min_round_trip_time,
+                    topology_version: server.topology_version,
                 };
                 operation.selected(selected);
                 Flow::Continue
@@ -70,8 +78,9 @@ impl Engine {
                 let error = Error::new(ErrorKind::ServerSelection { message }).with_timeout();
                 self.failed(op, error, Stage::Selection)
             }
-            Selection::None => {
-                self.tables.timers.set(TimerTag::Op(op.id), Some(until));
+            Selection::Server { .. } | Selection::None => {
+                let wake = hold.map_or(until, |hold| hold.min(until));
+                self.tables.timers.set(TimerTag::Op(op.id), Some(wake));
                 self.selecting.insert(op.id);
                 if asked != Some(view.version) {
                     let now = self.now;

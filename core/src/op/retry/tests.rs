@@ -1,5 +1,8 @@
 use super::*;
-use crate::error::{CommandError, WriteConcernError};
+use crate::{
+    error::{CommandError, WriteConcernError},
+    id::ServerId,
+};
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 const EXCHANGE: Stage = Stage::Exchange { sent: true };
@@ -51,11 +54,23 @@ fn after(retries: u32, overloaded: bool) -> History {
     History {
         retries,
         overloaded,
+        ..History::default()
     }
 }
 
 fn decide_with(policy: &Policy, history: History, error: &Error) -> Decision {
-    decide(policy, &history, error, NOW, &mut Rng::from_seed(1))
+    let selected = Sighting {
+        server: ServerId(1),
+        version: None,
+    };
+    decide(
+        policy,
+        &history,
+        selected,
+        error,
+        NOW,
+        &mut Rng::from_seed(1),
+    )
 }
 
 fn retries(policy: &Policy, history: History, error: &Error) -> bool {
@@ -66,6 +81,7 @@ fn at_once() -> Decision {
     Decision::Retry {
         pause: None,
         deprioritize: false,
+        follows: false,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Every short history of attempts: it ends, in time, with the right error.
+//! Every short history of attempts: it ends, in time, with the right error. Refusals, which may follow
+//! the topology for longer, are not among them.
 
 use super::{
     retries::{labelled, overloaded},
@@ -51,8 +52,10 @@ impl Outcome {
         }
         match self {
             Self::Success => rig.reply(ok()),
-            Self::Labelled => rig.reply(labelled(91)),
-            Self::NoWrites => rig.reply(failure(91, &[RETRYABLE_WRITE_ERROR, "NoWritesPerformed"])),
+            Self::Labelled => rig.reply(labelled(262)),
+            Self::NoWrites => {
+                rig.reply(failure(262, &[RETRYABLE_WRITE_ERROR, "NoWritesPerformed"]))
+            }
             Self::Plain => rig.reply(failure(2, &[])),
             Self::Overloaded => rig.reply(overloaded()),
             _ => rig.fail(network(), SENT),

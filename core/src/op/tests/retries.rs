@@ -33,8 +33,8 @@ fn the_error_of_the_second_attempt_is_reported_with_its_server() {
     assert!(is_continue(&rig.reply(labelled(91))));
     rig.select(2);
     rig.check_out().unwrap();
-    let error = error_of(rig.reply(labelled(10107)));
-    assert_eq!(error.code(), Some(10107));
+    let error = error_of(rig.reply(labelled(262)));
+    assert_eq!(error.code(), Some(262));
     assert_eq!(
         error.server_address(),
         Some(&ServerAddress::tcp("host", 1002))
@@ -53,7 +53,7 @@ fn an_error_that_performed_writes_is_preferred_to_one_that_did_not() {
     assert!(is_continue(&rig.reply(Reply::from_document(reply))));
     rig.select(2);
     rig.check_out().unwrap();
-    let reply = failure(10107, &[RETRYABLE_WRITE_ERROR, "NoWritesPerformed"]);
+    let reply = failure(262, &[RETRYABLE_WRITE_ERROR, "NoWritesPerformed"]);
     let error = error_of(rig.reply(reply));
     assert_eq!(error.code(), Some(91));
     assert_eq!(
@@ -315,50 +315,4 @@ fn a_write_concern_error_is_left_in_the_reply_unless_asked_for() {
     let mut rig = Rig::new(spec, context());
     rig.send();
     assert_eq!(error_of(rig.reply(reply())).code(), Some(64));
-}
-
-/// A reply that came through, of a write that did not.
-fn refused(codes: &[i32]) -> Reply {
-    let errors = codes.iter().zip(0..).map(|(code, index)| {
-        bson::bson!({ "index": index, "code": *code, "errmsg": "Not primary while writing to db.coll" })
-    });
-    let reply = doc! { "ok": 1, "n": 0, "writeErrors": errors.collect::<Vec<_>>() };
-    Reply::from_document(RawDocumentBuf::try_from(&reply).unwrap())
-}
-
-#[test]
-fn a_write_that_an_old_primary_refused_is_repeated_after_a_pause() {
-    let mut rig = Rig::new(insert(), context());
-    let first = rig.send();
-    assert!(is_continue(&rig.reply(refused(&[11000, 189]))));
-    let Want::Pause { until } = rig.op.want() else {
-        panic!("{:?}", rig.op.want());
-    };
-    assert!(until > rig.now);
-    rig.now = until;
-    rig.op.resumed(until);
-    let second = rig.send();
-    assert_eq!(second.get("txnNumber"), first.get("txnNumber"));
-    // Once; then it is for the caller to see, as it came.
-    let Progress::Done(Ok(reply)) = rig.reply(refused(&[189])) else {
-        panic!("it is a reply");
-    };
-    assert_eq!(reply.as_bytes(), refused(&[189]).as_bytes());
-}
-
-#[test]
-fn a_refused_write_is_repeated_only_for_the_loss_of_the_primary_and_with_a_number() {
-    let mut rig = Rig::new(insert(), context());
-    rig.send();
-    assert!(matches!(
-        rig.reply(refused(&[11000, 121])),
-        Progress::Done(Ok(_))
-    ));
-    let mut command = insert();
-    command.retryability = Retryability::None;
-    for code in [189, 10107, 11602] {
-        let mut rig = Rig::new(command.clone(), context());
-        rig.send();
-        assert!(matches!(rig.reply(refused(&[code])), Progress::Done(Ok(_))));
-    }
 }
