@@ -26,6 +26,7 @@ mod distinct;
 mod documents;
 mod drop;
 mod drop_index;
+mod explain;
 mod find;
 mod find_and_modify;
 mod insert_many;
@@ -33,7 +34,10 @@ mod insert_one;
 mod list_collections;
 mod list_databases;
 mod list_indexes;
+mod modify_collection;
 mod open;
+mod raw_batches;
+mod rename;
 pub(crate) mod reply;
 mod run_command;
 mod scope;
@@ -57,13 +61,14 @@ pub use mongo_client_core::uri::ParseConnectionString;
 
 pub use self::{
     aggregate::Aggregate,
-    count::{CountDocuments, EstimatedDocumentCount},
+    count::{Count, CountDocuments, EstimatedDocumentCount},
     create_collection::CreateCollection,
     create_index::{CreateIndex, Multiple, Single},
     delete::Delete,
     distinct::Distinct,
     drop::{DropCollection, DropDatabase},
     drop_index::DropIndex,
+    explain::Explain,
     find::{Find, FindOne},
     find_and_modify::{FindOneAndDelete, FindOneAndReplace, FindOneAndUpdate},
     insert_many::InsertMany,
@@ -71,6 +76,9 @@ pub use self::{
     list_collections::{ListCollectionNames, ListCollections},
     list_databases::{ListDatabaseNames, ListDatabases},
     list_indexes::{ListIndexNames, ListIndexes},
+    modify_collection::ModifyCollection,
+    raw_batches::RawBatches,
+    rename::RenameCollection,
     run_command::{RunCommand, RunCursorCommand},
     update::{ReplaceOne, Update},
 };

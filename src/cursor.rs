@@ -5,6 +5,7 @@
 
 mod explicit;
 mod implicit;
+mod raw_batch;
 
 use mongo_client_core::{
     cursor::{CursorMachine, CursorSpec},
@@ -18,6 +19,7 @@ pub use mongo_client_driver::{ClosedCursor, CursorManager};
 pub use self::{
     explicit::{SessionCursor, SessionCursorStream},
     implicit::Cursor,
+    raw_batch::{RawBatch, RawBatchCursor, SessionRawBatchCursor},
 };
 use crate::client::Executed;
 

@@ -46,6 +46,11 @@ pub mod sync;
 
 pub use mongo_client_core::{bson, error, event};
 
+/// Cursors that give whole batches, undecoded.
+pub mod raw_batch_cursor {
+    pub use crate::cursor::{RawBatch, RawBatchCursor, SessionRawBatchCursor};
+}
+
 /// What is known of a deployment and its servers.
 pub mod topology {
     pub use mongo_client_core::{

@@ -5,6 +5,7 @@
 //! server's default (or the inherited concern) applies.
 
 mod collation;
+mod collection;
 mod common;
 mod database;
 mod index;
@@ -36,6 +37,7 @@ pub use self::{
     collation::{
         Collation, CollationAlternate, CollationCaseFirst, CollationMaxVariable, CollationStrength,
     },
+    collection::{ModifyCollectionOptions, RenameCollectionOptions},
     common::{CursorType, Hint, ReturnDocument, UpdateModifications},
     database::{
         ChangeStreamPreAndPostImages, ClusteredIndex, CollectionOptions, CreateCollectionOptions,
@@ -50,7 +52,7 @@ pub use self::{
     },
     read::{
         AggregateOptions, CountOptions, DistinctOptions, EstimatedDocumentCountOptions,
-        FindOneOptions, FindOptions,
+        ExplainOptions, FindOneOptions, FindOptions, Verbosity,
     },
     write::{
         DeleteOptions, FindOneAndDeleteOptions, FindOneAndReplaceOptions, FindOneAndUpdateOptions,
@@ -58,6 +60,7 @@ pub use self::{
     },
 };
 pub(crate) use self::{
+    collection::{modify_collection_setters, rename_collection_setters},
     database::{
         create_collection_setters, drop_collection_setters, drop_database_setters, fsync_setters,
         list_collections_setters, list_databases_setters, run_command_setters,
@@ -67,7 +70,7 @@ pub(crate) use self::{
     macros::{option_setter, option_struct, option_type},
     read::{
         aggregate_setters, count_setters, distinct_setters, estimated_document_count_setters,
-        find_one_setters, find_setters,
+        explain_setters, find_one_setters, find_setters,
     },
     write::{
         delete_setters, find_one_and_delete_setters, find_one_and_replace_setters,

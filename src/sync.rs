@@ -46,6 +46,7 @@ mod client;
 mod collection;
 mod cursor;
 mod database;
+mod raw_batch;
 mod reactor;
 mod session;
 #[cfg(test)]
@@ -58,5 +59,6 @@ pub use self::{
     collection::Collection,
     cursor::{Cursor, SessionCursor, SessionCursorIter},
     database::Database,
+    raw_batch::{RawBatchCursor, SessionRawBatchCursor},
     session::ClientSession,
 };

@@ -20,7 +20,7 @@ use crate::{
     error::{Error, ErrorKind},
     id::ServerId,
     net::ServerAddress,
-    op::Target,
+    op::{Target, concern::OUTPUT_WIRE_VERSION},
     read_preference::{ReadPreference, ReadPreferenceOptions, TagSet},
     rng::Rng,
     topology::{ServerDescription, ServerType, TopologyDescription, TopologyType, TopologyView},
@@ -134,7 +134,9 @@ fn direct<'a>(
 ) -> Option<(ServerId, &'a Arc<ServerDescription>)> {
     let plain = match target {
         Target::Write => true,
-        Target::Read(preference) => preference.max_staleness().is_none(),
+        Target::Read(preference) | Target::Output(preference) => {
+            preference.max_staleness().is_none()
+        }
         Target::Server(_) => false,
     };
     let single = topology.topology_type == TopologyType::Single && topology.servers.len() == 1;
@@ -331,7 +333,7 @@ fn candidates<'a>(
             ErrorKind::IncompatibleServer { message },
         )));
     }
-    if let Target::Read(preference) = target {
+    if let Target::Read(preference) | Target::Output(preference) = target {
         staleness::validate(topology, preference).map_err(Selection::Invalid)?;
     }
     let found = suitable_without(topology, target, skip);
@@ -339,6 +341,18 @@ fn candidates<'a>(
         return Ok(suitable_without(topology, target, &[]));
     }
     Ok(found)
+}
+
+/// Whether all available servers run aggregations that write also as secondaries.
+fn all_write_results(topology: &TopologyDescription) -> bool {
+    topology.topology_type == TopologyType::LoadBalanced
+        || topology.servers.values().all(|server| {
+            !Role::Any.allows(server.server_type)
+                || server
+                    .hello
+                    .as_ref()
+                    .is_none_or(|hello| hello.max_wire_version >= OUTPUT_WIRE_VERSION)
+        })
 }
 
 fn suitable_without<'a>(
@@ -358,6 +372,8 @@ fn suitable_without<'a>(
             .or_none();
         }
         Target::Read(preference) => preference,
+        Target::Output(preference) if all_write_results(topology) => preference,
+        Target::Output(_) => &ReadPreference::Primary,
         Target::Write => &ReadPreference::Primary,
     };
     match topology.topology_type {

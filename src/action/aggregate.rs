@@ -6,13 +6,15 @@ use bson::Document;
 use mongo_client_core::{
     cursor::CursorSpec,
     error::Result,
-    op::{CommandSpec, Retryability},
+    op::{CommandSpec, Retryability, Target},
+    read_preference::ReadPreference,
 };
 
 use super::{
     ExplicitSession, ImplicitSession, Place, Scope, action,
     body::Body,
     open::{open, open_in},
+    scope::read_preference,
 };
 use crate::{
     collection::Collection,
@@ -27,7 +29,8 @@ impl<T: Send + Sync> Collection<T> {
     ///
     /// Awaiting gives a cursor of documents; see [`Aggregate::with_type`] for other types and
     /// [the module](crate::action) for errors and cancellation. A pipeline that ends in `$out` or
-    /// `$merge` runs on the primary.
+    /// `$merge` runs where the selection criteria say if all servers are of MongoDB 5.0 or later,
+    /// otherwise on the primary.
     pub fn aggregate(&self, pipeline: impl IntoIterator<Item = Document>) -> Aggregate<'_> {
         Aggregate::new(self.place(), pipeline)
     }
@@ -46,10 +49,10 @@ impl Database {
 #[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct Aggregate<'a, S = ImplicitSession, T = Document> {
-    place: &'a Place,
-    pipeline: Vec<Document>,
-    options: Option<Box<AggregateOptions>>,
-    session: S,
+    pub(super) place: &'a Place,
+    pub(super) pipeline: Vec<Document>,
+    pub(super) options: Option<Box<AggregateOptions>>,
+    pub(super) session: S,
     item: PhantomData<fn() -> T>,
 }
 
@@ -159,19 +162,22 @@ pub(super) fn build(
         body.opt_max_time(o.max_time)?;
         settings.comment.clone_from(&o.comment);
         settings.max_await_time = o.max_await_time;
-        settings.tailable = o.max_await_time.is_some();
-        settings.await_data = settings.tailable;
     }
     let read_concern = options.and_then(|o| o.read_concern.as_ref());
-    let spec = if writes {
+    let criteria = options.and_then(|o| o.selection_criteria.as_ref());
+    let mut spec = if writes {
         let concern = options.and_then(|o| o.write_concern.as_ref());
         let body = body.finish()?;
         let mut spec = scope.write("aggregate", body, Retryability::None, concern)?;
         spec.read_concern = read_concern.or(scope.read_concern()).cloned();
+        match read_preference(criteria.or(scope.criteria())) {
+            ReadPreference::Primary => {}
+            preference => spec.target = Target::Output(preference),
+        }
         spec
     } else {
-        let criteria = options.and_then(|o| o.selection_criteria.as_ref());
         scope.read("aggregate", body.finish()?, criteria, read_concern)?
     };
+    spec.raw_data = options.and_then(|o| o.raw_data).unwrap_or(false);
     Ok((spec, settings))
 }

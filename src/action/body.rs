@@ -37,6 +37,13 @@ impl Body {
         body
     }
 
+    /// Starts a body with the command's name and a document.
+    pub(crate) fn with_document(name: &'static str, argument: &RawDocument) -> Self {
+        let mut body = Self::empty();
+        body.raw(name, argument);
+        body
+    }
+
     /// Starts a document with nothing in it.
     #[inline]
     pub(crate) fn empty() -> Self {

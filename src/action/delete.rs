@@ -3,7 +3,7 @@
 use bson::Document;
 use mongo_client_core::{
     error::Result,
-    op::{CommandSpec, Retryability, parse_delete},
+    op::{CommandSpec, Requirement, Retryability, parse_delete},
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     collection::Collection,
-    options::{DeleteOptions, delete_setters},
+    options::{DeleteOptions, Hint, delete_setters},
     results::DeleteResult,
     session::ClientSession,
 };
@@ -49,11 +49,11 @@ impl<T: Send + Sync> Collection<T> {
 #[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct Delete<'a> {
-    place: &'a Place,
-    query: Document,
-    multi: bool,
-    options: Option<Box<DeleteOptions>>,
-    session: Option<&'a mut ClientSession>,
+    pub(super) place: &'a Place,
+    pub(super) query: Document,
+    pub(super) multi: bool,
+    pub(super) options: Option<Box<DeleteOptions>>,
+    pub(super) session: Option<&'a mut ClientSession>,
 }
 
 delete_setters!(impl ['a] Delete<'a>);
@@ -73,6 +73,19 @@ impl<'a> Delete<'a> {
 }
 
 action!(impl ['a] Delete<'a> => DeleteResult);
+
+/// An old server would ignore the option, and an unacknowledged write would not tell.
+const HINT: Requirement = Requirement {
+    wire_version: 9,
+    what: "hint: unacknowledged writes need MongoDB 4.4 or later for it",
+};
+
+/// Sees to it that a hint counts or is refused (CRUD: "hint" of deletes and find-and-modify verbs).
+pub(super) fn check_hint(spec: &mut CommandSpec, hint: Option<&Hint>) {
+    if hint.is_some() && !spec.is_acknowledged() {
+        spec.requirement = Some(&HINT);
+    }
+}
 
 /// Builds the `delete` command.
 pub(super) fn build(
@@ -98,9 +111,10 @@ pub(super) fn build(
         Retryability::Write
     };
     let concern = options.and_then(|o| o.write_concern.as_ref());
-    with_statement(
-        scope.write("delete", body.finish()?, retryability, concern),
-        "deletes",
-        statement,
-    )
+    let mut spec = scope.write("delete", body.finish()?, retryability, concern)?;
+    if let Some(o) = options {
+        spec.raw_data = o.raw_data == Some(true);
+        check_hint(&mut spec, o.hint.as_ref());
+    }
+    with_statement(spec, "deletes", statement)
 }

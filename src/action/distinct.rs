@@ -32,11 +32,11 @@ impl<T: Send + Sync> Collection<T> {
 #[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct Distinct<'a> {
-    place: &'a Place,
-    field_name: String,
-    filter: Document,
-    options: Option<Box<DistinctOptions>>,
-    session: Option<&'a mut ClientSession>,
+    pub(super) place: &'a Place,
+    pub(super) field_name: String,
+    pub(super) filter: Document,
+    pub(super) options: Option<Box<DistinctOptions>>,
+    pub(super) session: Option<&'a mut ClientSession>,
 }
 
 distinct_setters!(impl ['a] Distinct<'a>);
@@ -75,5 +75,7 @@ pub(super) fn build(
     body.opt("hint", o.hint.as_ref())?;
     body.opt_max_time(o.max_time)?;
     let (criteria, concern) = (o.selection_criteria.as_ref(), o.read_concern.as_ref());
-    scope.read("distinct", body.finish()?, criteria, concern)
+    let mut spec = scope.read("distinct", body.finish()?, criteria, concern)?;
+    spec.raw_data = o.raw_data == Some(true);
+    Ok(spec)
 }

@@ -56,10 +56,10 @@ impl<T: Send + Sync> Collection<T> {
 #[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct Find<'a, T, S = ImplicitSession> {
-    place: &'a Place,
-    filter: Document,
-    options: Option<Box<FindOptions>>,
-    session: S,
+    pub(super) place: &'a Place,
+    pub(super) filter: Document,
+    pub(super) options: Option<Box<FindOptions>>,
+    pub(super) session: S,
     item: PhantomData<fn() -> T>,
 }
 
@@ -100,10 +100,10 @@ action!(impl ['a, T: 'a] Find<'a, T, ExplicitSession<'a>> => SessionCursor<T>);
 #[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct FindOne<'a, T> {
-    place: &'a Place,
-    filter: Document,
-    options: Option<Box<FindOneOptions>>,
-    session: Option<&'a mut ClientSession>,
+    pub(super) place: &'a Place,
+    pub(super) filter: Document,
+    pub(super) options: Option<Box<FindOneOptions>>,
+    pub(super) session: Option<&'a mut ClientSession>,
     item: PhantomData<fn() -> T>,
 }
 
@@ -192,6 +192,7 @@ pub(super) fn build(
     body.opt_bool("allowDiskUse", o.allow_disk_use);
     body.opt_bool("allowPartialResults", o.allow_partial_results);
     body.opt_bool("noCursorTimeout", o.no_cursor_timeout);
+    body.opt_bool("oplogReplay", o.oplog_replay);
     if kind != CursorType::NonTailable {
         body.bool("tailable", true);
     }
@@ -207,10 +208,9 @@ pub(super) fn build(
     settings.max_await_time = o.max_await_time;
     settings.comment.clone_from(&o.comment);
     let (criteria, concern) = (o.selection_criteria.as_ref(), o.read_concern.as_ref());
-    Ok((
-        scope.read("find", body.finish()?, criteria, concern)?,
-        settings,
-    ))
+    let mut spec = scope.read("find", body.finish()?, criteria, concern)?;
+    spec.raw_data = o.raw_data == Some(true);
+    Ok((spec, settings))
 }
 
 /// Builds the `find` command for one document.
@@ -237,9 +237,12 @@ pub(super) fn build_one(
     body.opt_count("maxScan", o.max_scan)?;
     body.opt_bool("returnKey", o.return_key);
     body.opt_bool("showRecordId", o.show_record_id);
+    body.opt_bool("allowDiskUse", o.allow_disk_use);
     body.opt_bool("allowPartialResults", o.allow_partial_results);
     body.opt("collation", o.collation.as_ref())?;
     body.opt_document("let", o.let_vars.as_ref())?;
     let (criteria, concern) = (o.selection_criteria.as_ref(), o.read_concern.as_ref());
-    scope.read("find", body.finish()?, criteria, concern)
+    let mut spec = scope.read("find", body.finish()?, criteria, concern)?;
+    spec.raw_data = o.raw_data == Some(true);
+    Ok(spec)
 }

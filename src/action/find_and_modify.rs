@@ -13,6 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Place, Scope, action,
     body::Body,
+    delete::check_hint,
     reply, running, session_setter,
     update::{encode_replacement, put_update},
 };
@@ -90,11 +91,11 @@ macro_rules! find_and_modify {
         #[must_use = "verbs do nothing unless awaited or run"]
         #[derive(Debug)]
         pub struct $name<'a, T> {
-            place: &'a Place,
-            filter: Document,
-            change: $change,
-            options: Option<Box<$options>>,
-            session: Option<&'a mut ClientSession>,
+            pub(super) place: &'a Place,
+            pub(super) filter: Document,
+            pub(super) change: $change,
+            pub(super) options: Option<Box<$options>>,
+            pub(super) session: Option<&'a mut ClientSession>,
             item: PhantomData<fn() -> T>,
         }
 
@@ -192,7 +193,13 @@ pub(super) fn build_delete(
     if let Some(o) = options {
         put_common!(body, o);
     }
-    finish(scope, body, options.and_then(|o| o.write_concern.as_ref()))
+    let concern = options.and_then(|o| o.write_concern.as_ref());
+    let mut spec = finish(scope, body, concern)?;
+    if let Some(o) = options {
+        spec.raw_data = o.raw_data == Some(true);
+        check_hint(&mut spec, o.hint.as_ref());
+    }
+    Ok(spec)
 }
 
 /// Builds the command that replaces.
@@ -207,7 +214,13 @@ pub(super) fn build_replace(
     if let Some(o) = options {
         put_update_options!(body, o);
     }
-    finish(scope, body, options.and_then(|o| o.write_concern.as_ref()))
+    let concern = options.and_then(|o| o.write_concern.as_ref());
+    let mut spec = finish(scope, body, concern)?;
+    if let Some(o) = options {
+        spec.raw_data = o.raw_data == Some(true);
+        check_hint(&mut spec, o.hint.as_ref());
+    }
+    Ok(spec)
 }
 
 /// Builds the command that updates.
@@ -223,5 +236,11 @@ pub(super) fn build_update(
         body.opt("arrayFilters", o.array_filters.as_ref())?;
         put_update_options!(body, o);
     }
-    finish(scope, body, options.and_then(|o| o.write_concern.as_ref()))
+    let concern = options.and_then(|o| o.write_concern.as_ref());
+    let mut spec = finish(scope, body, concern)?;
+    if let Some(o) = options {
+        spec.raw_data = o.raw_data == Some(true);
+        check_hint(&mut spec, o.hint.as_ref());
+    }
+    Ok(spec)
 }

@@ -194,6 +194,7 @@ fn build(
     }
     let concern = options.and_then(|o| o.write_concern.as_ref());
     let mut spec = scope.write("insert", body.finish()?, Retryability::Write, concern)?;
+    spec.raw_data = options.and_then(|o| o.raw_data).unwrap_or(false);
     // Failures of the write itself are read together with its write concern error.
     spec.check_write_concern_error = false;
     spec.sequences.push(DocumentSequence {

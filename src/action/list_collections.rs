@@ -52,9 +52,9 @@ macro_rules! list_collections {
         #[must_use = "verbs do nothing unless awaited or run"]
         #[derive(Debug)]
         pub struct $name<'a, S = ImplicitSession> {
-            place: &'a Place,
-            options: Option<Box<ListCollectionsOptions>>,
-            session: S,
+            pub(super) place: &'a Place,
+            pub(super) options: Option<Box<ListCollectionsOptions>>,
+            pub(super) session: S,
         }
 
         list_collections_setters!(impl ['a, S] $name<'a, S>);
@@ -152,7 +152,7 @@ pub(super) fn build(
         body.opt_bool("authorizedCollections", o.authorized_collections);
         body.opt_bson("comment", o.comment.as_ref())?;
         settings.batch_size = o.batch_size;
-        settings.comment.clone_from(&o.comment);
+        // The server keeps the comment for later batches (Enumerating Collections: "comment").
         if let Some(size) = o.batch_size {
             cursor.int("batchSize", i64::from(size));
         }
@@ -161,5 +161,6 @@ pub(super) fn build(
     let mut spec = scope.command("listCollections", body.finish()?)?;
     spec.target = Target::Read(ReadPreference::Primary);
     spec.retryability = Retryability::Read;
+    spec.raw_data = options.and_then(|o| o.raw_data).unwrap_or(false);
     Ok((spec, settings))
 }

@@ -54,9 +54,9 @@ macro_rules! list_indexes {
         #[must_use = "verbs do nothing unless awaited or run"]
         #[derive(Debug)]
         pub struct $name<'a, S = ImplicitSession> {
-            place: &'a Place,
-            options: Option<Box<ListIndexesOptions>>,
-            session: S,
+            pub(super) place: &'a Place,
+            pub(super) options: Option<Box<ListIndexesOptions>>,
+            pub(super) session: S,
         }
 
         list_indexes_setters!(impl ['a, S] $name<'a, S>);

@@ -78,10 +78,10 @@ impl Database {
 /// Runs a command; made by [`Database::run_command`].
 #[must_use = "verbs do nothing unless awaited or run"]
 pub struct RunCommand<'a> {
-    place: &'a Place,
-    command: Result<RawDocumentBuf>,
-    options: Option<Box<RunCommandOptions>>,
-    session: Option<&'a mut ClientSession>,
+    pub(super) place: &'a Place,
+    pub(super) command: Result<RawDocumentBuf>,
+    pub(super) options: Option<Box<RunCommandOptions>>,
+    pub(super) session: Option<&'a mut ClientSession>,
 }
 
 /// Leaves out the command: it may hold secrets.
@@ -114,10 +114,10 @@ action!(impl ['a] RunCommand<'a> => Document);
 /// Runs a command with a cursor; made by [`Database::run_cursor_command`].
 #[must_use = "verbs do nothing unless awaited or run"]
 pub struct RunCursorCommand<'a, S = ImplicitSession> {
-    place: &'a Place,
-    command: Result<RawDocumentBuf>,
-    options: Option<Box<RunCursorCommandOptions>>,
-    session: S,
+    pub(super) place: &'a Place,
+    pub(super) command: Result<RawDocumentBuf>,
+    pub(super) options: Option<Box<RunCursorCommandOptions>>,
+    pub(super) session: S,
 }
 
 /// Leaves out the command: it may hold secrets.
@@ -195,7 +195,7 @@ pub(super) fn build(
     Ok(spec)
 }
 
-fn build_cursor(
+pub(super) fn build_cursor(
     scope: &Scope,
     command: RawDocumentBuf,
     options: Option<Box<RunCursorCommandOptions>>,

@@ -65,12 +65,12 @@ impl<T: Send + Sync + Serialize> Collection<T> {
 #[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct Update<'a> {
-    place: &'a Place,
-    query: Document,
-    update: UpdateModifications,
-    multi: bool,
-    options: Option<Box<UpdateOptions>>,
-    session: Option<&'a mut ClientSession>,
+    pub(super) place: &'a Place,
+    pub(super) query: Document,
+    pub(super) update: UpdateModifications,
+    pub(super) multi: bool,
+    pub(super) options: Option<Box<UpdateOptions>>,
+    pub(super) session: Option<&'a mut ClientSession>,
 }
 
 update_setters!(impl ['a] Update<'a>);
@@ -107,11 +107,11 @@ action!(impl ['a] Update<'a> => UpdateResult);
 #[must_use = "verbs do nothing unless awaited or run"]
 #[derive(Debug)]
 pub struct ReplaceOne<'a> {
-    place: &'a Place,
-    query: Document,
-    replacement: Result<RawDocumentBuf>,
-    options: Option<Box<ReplaceOptions>>,
-    session: Option<&'a mut ClientSession>,
+    pub(super) place: &'a Place,
+    pub(super) query: Document,
+    pub(super) replacement: Result<RawDocumentBuf>,
+    pub(super) options: Option<Box<ReplaceOptions>>,
+    pub(super) session: Option<&'a mut ClientSession>,
 }
 
 replace_setters!(impl ['a] ReplaceOne<'a>);
@@ -193,11 +193,10 @@ pub(super) fn put_update(
 
 /// A command with one statement in a sequence of its own.
 pub(super) fn with_statement(
-    spec: Result<CommandSpec>,
+    mut spec: CommandSpec,
     identifier: &'static str,
     statement: Body,
 ) -> Result<CommandSpec> {
-    let mut spec = spec?;
     // Failures of the write itself are read together with its write concern error.
     spec.check_write_concern_error = false;
     let documents = statement.finish()?.into_bytes().into();
@@ -243,11 +242,9 @@ pub(super) fn build(
         Retryability::Write
     };
     let concern = options.and_then(|o| o.write_concern.as_ref());
-    with_statement(
-        scope.write("update", body.finish()?, retryability, concern),
-        "updates",
-        statement,
-    )
+    let mut spec = scope.write("update", body.finish()?, retryability, concern)?;
+    spec.raw_data = options.and_then(|o| o.raw_data).unwrap_or(false);
+    with_statement(spec, "updates", statement)
 }
 
 /// Builds the `update` command of a replacement.
@@ -272,9 +269,7 @@ pub(super) fn build_replace(
         body.opt_bson("comment", o.comment.as_ref())?;
     }
     let concern = options.and_then(|o| o.write_concern.as_ref());
-    with_statement(
-        scope.write("update", body.finish()?, Retryability::Write, concern),
-        "updates",
-        statement,
-    )
+    let mut spec = scope.write("update", body.finish()?, Retryability::Write, concern)?;
+    spec.raw_data = options.and_then(|o| o.raw_data).unwrap_or(false);
+    with_statement(spec, "updates", statement)
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bson::{Document, RawDocument, RawDocumentBuf, raw::cstr};
+use bytes::Bytes;
 use futures_core::Stream;
 use mongo_client_core::{
     cursor::{CursorSpec, CursorWant},
@@ -108,15 +109,17 @@ impl<T> SessionCursor<T> {
     ///
     /// See [the type](Self).
     pub async fn advance(&mut self, session: &mut ClientSession) -> Result<bool> {
+        self.advance_fetching(session, usize::MAX).await
+    }
+
+    /// Goes to the next document, with at most this many further batches.
+    async fn advance_fetching(
+        &mut self,
+        session: &mut ClientSession,
+        mut batches: usize,
+    ) -> Result<bool> {
         loop {
-            if self.fetching {
-                self.kill();
-                self.remote = None;
-                self.fetching = false;
-                return Err(Error::invalid_argument(
-                    "cursor: a call was dropped while it fetched a batch, whose documents are lost",
-                ));
-            }
+            self.check_complete()?;
             let Some(remote) = &mut self.remote else {
                 return Ok(false);
             };
@@ -129,18 +132,116 @@ impl<T> SessionCursor<T> {
                     self.kill();
                     return Ok(false);
                 }
+                CursorWant::GetMore if batches == 0 => return Ok(false),
                 CursorWant::GetMore => {
-                    let spec = remote.get_more();
-                    self.fetching = true;
-                    let result = self
-                        .client
-                        .execute(spec, SessionArg::Explicit(session))
-                        .await;
-                    self.fetching = false;
-                    remote.fetched(result)?;
+                    batches -= 1;
+                    self.fetch(session).await?;
                 }
             }
         }
+    }
+
+    /// Refuses to go on where documents would be left out in silence.
+    fn check_complete(&mut self) -> Result<()> {
+        if !self.fetching {
+            return Ok(());
+        }
+        self.kill();
+        self.remote = None;
+        self.fetching = false;
+        Err(Error::invalid_argument(
+            "cursor: a call was dropped while it fetched a batch, whose documents are lost",
+        ))
+    }
+
+    async fn fetch(&mut self, session: &mut ClientSession) -> Result<()> {
+        let Some(remote) = &mut self.remote else {
+            return Ok(());
+        };
+        let spec = remote.get_more();
+        self.fetching = true;
+        let session = SessionArg::Explicit(session);
+        let result = self.client.execute(spec, session).await;
+        self.fetching = false;
+        remote.fetched(result)
+    }
+
+    /// The next batch as it came from the server; `None` at the end.
+    pub(super) async fn next_batch(
+        &mut self,
+        session: &mut ClientSession,
+    ) -> Result<Option<Bytes>> {
+        loop {
+            self.check_complete()?;
+            let Some(remote) = &mut self.remote else {
+                return Ok(None);
+            };
+            if let Some(batch) = remote.machine.take_batch() {
+                return Ok(Some(batch));
+            }
+            match remote.machine.want() {
+                CursorWant::GetMore => self.fetch(session).await?,
+                CursorWant::Document | CursorWant::Exhausted => {
+                    self.kill();
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Goes to the next document if one is at hand or comes with at most one further batch; see
+    /// [`Cursor::try_advance`](super::Cursor::try_advance).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`advance`](Self::advance).
+    ///
+    /// # Cancel safety
+    ///
+    /// See [the type](Self).
+    pub async fn try_advance(&mut self, session: &mut ClientSession) -> Result<bool> {
+        self.advance_fetching(session, 1).await
+    }
+
+    /// The next document if one is at hand or comes with at most one further batch; see
+    /// [`Cursor::try_advance`](super::Cursor::try_advance).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`advance`](Self::advance), and `Bson` when the document is no `T`.
+    ///
+    /// # Cancel safety
+    ///
+    /// See [the type](Self).
+    pub async fn next_if_any(&mut self, session: &mut ClientSession) -> Result<Option<T>>
+    where
+        T: DeserializeOwned,
+    {
+        match self.try_advance(session).await? {
+            true => self.deserialize_current().map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Removes the cursor from the server in its session, and waits until that is done; whether it
+    /// succeeds makes no difference. Dropping a cursor does the same in the background.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped before its end, the server may keep the cursor until its own timeout.
+    pub async fn close(mut self, session: &mut ClientSession) {
+        if let Some(spec) = self.remote.as_mut().and_then(Remote::kill) {
+            let session = SessionArg::Explicit(session);
+            // Best effort: the server times the cursor out by itself.
+            drop(self.client.execute(spec, session).await);
+        }
+    }
+
+    /// Whether there may be more documents: some are buffered, or the server has a cursor.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        let remote = self.remote.as_ref();
+        remote.is_some_and(|r| r.machine.want() != CursorWant::Exhausted)
     }
 
     /// The next document, or `None` when there are no more.

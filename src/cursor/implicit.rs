@@ -11,6 +11,7 @@ use std::{
 };
 
 use bson::RawDocument;
+use bytes::Bytes;
 use futures_core::Stream;
 use mongo_client_core::{
     cursor::{CursorSpec, CursorWant},
@@ -152,28 +153,10 @@ impl<T> Cursor<T> {
         self.session = None;
     }
 
-    /// Goes to the next document; false at the end. `ONCE`: also false after an empty batch, over
-    /// which it goes otherwise.
-    fn poll_advance<const ONCE: bool>(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+    /// Goes to the next document, over empty batches; false at the end.
+    fn poll_advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         loop {
-            if let Some(fetch) = &mut self.fetch {
-                let result = ready!(fetch.future.as_mut().poll(cx));
-                self.session = self.fetch.take().and_then(Fetch::into_session);
-                let Some(remote) = &mut self.remote else {
-                    continue;
-                };
-                let outcome = remote.fetched(result);
-                self.release_session();
-                if let Err(error) = outcome {
-                    if self.is_over() {
-                        self.kill();
-                    }
-                    return Poll::Ready(Err(error));
-                }
-                if ONCE {
-                    return Poll::Ready(self.advance_buffered());
-                }
-            }
+            ready!(self.poll_fetch(cx))?;
             let Some(remote) = &mut self.remote else {
                 return Poll::Ready(Ok(false));
             };
@@ -183,9 +166,53 @@ impl<T> Cursor<T> {
                     self.kill();
                     return Poll::Ready(Ok(false));
                 }
-                CursorWant::GetMore => {
-                    let (client, spec) = (self.client.clone(), remote.get_more());
-                    self.fetch = Some(Fetch::new(client, spec, self.session.take()));
+                CursorWant::GetMore => self.start_fetch(),
+            }
+        }
+    }
+
+    /// Waits for the batch that is being fetched, if one is.
+    fn poll_fetch(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Some(fetch) = &mut self.fetch else {
+            return Poll::Ready(Ok(()));
+        };
+        let result = ready!(fetch.future.as_mut().poll(cx));
+        self.session = self.fetch.take().and_then(Fetch::into_session);
+        let Some(remote) = &mut self.remote else {
+            return Poll::Ready(Ok(()));
+        };
+        let outcome = remote.fetched(result);
+        self.release_session();
+        if outcome.is_err() && self.is_over() {
+            self.kill();
+        }
+        Poll::Ready(outcome)
+    }
+
+    fn start_fetch(&mut self) {
+        if let Some(remote) = &self.remote {
+            let (client, spec) = (self.client.clone(), remote.get_more());
+            self.fetch = Some(Fetch::new(client, spec, self.session.take()));
+        }
+    }
+
+    /// The next batch as it came from the server; `None` at the end.
+    pub(super) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        loop {
+            if let Err(error) = ready!(self.poll_fetch(cx)) {
+                return Poll::Ready(Some(Err(error)));
+            }
+            let Some(remote) = &mut self.remote else {
+                return Poll::Ready(None);
+            };
+            if let Some(batch) = remote.machine.take_batch() {
+                return Poll::Ready(Some(Ok(batch)));
+            }
+            match remote.machine.want() {
+                CursorWant::GetMore => self.start_fetch(),
+                CursorWant::Document | CursorWant::Exhausted => {
+                    self.kill();
+                    return Poll::Ready(None);
                 }
             }
         }
@@ -210,14 +237,15 @@ impl<T> Cursor<T> {
     /// Dropping the future loses no document: the exchange goes on with the next call.
     pub async fn advance(&mut self) -> Result<bool> {
         match self.advance_buffered() {
-            Ok(false) => poll_fn(|cx| self.poll_advance::<false>(cx)).await,
+            Ok(false) => poll_fn(|cx| self.poll_advance(cx)).await,
             done => done,
         }
     }
 
-    /// Goes to the next document with one exchange at most: false also when the batch that it
-    /// fetches is empty. For tailable cursors, whose [`advance`](Self::advance) waits until there is
-    /// a document; [`has_next`](Self::has_next) tells whether it is worth another try.
+    /// Goes to the next document if one is at hand or comes with at most one further batch; false
+    /// otherwise. Where [`advance`](Self::advance) waits for documents of a tailable cursor, this
+    /// gives the caller a chance to do something else; [`has_next`](Self::has_next) tells whether
+    /// the cursor is at its end.
     ///
     /// # Errors
     ///
@@ -227,9 +255,68 @@ impl<T> Cursor<T> {
     ///
     /// Dropping the future loses no document: the exchange goes on with the next call.
     pub async fn try_advance(&mut self) -> Result<bool> {
-        match self.advance_buffered() {
-            Ok(false) => poll_fn(|cx| self.poll_advance::<true>(cx)).await,
-            done => done,
+        if self.advance_buffered()? {
+            return Ok(true);
+        }
+        let mut asked = self.fetch.is_some();
+        poll_fn(|cx| {
+            loop {
+                ready!(self.poll_fetch(cx))?;
+                let Some(remote) = &mut self.remote else {
+                    return Poll::Ready(Ok(false));
+                };
+                match remote.machine.want() {
+                    CursorWant::Document => return Poll::Ready(remote.machine.advance()),
+                    CursorWant::Exhausted => {
+                        self.kill();
+                        return Poll::Ready(Ok(false));
+                    }
+                    CursorWant::GetMore if asked => return Poll::Ready(Ok(false)),
+                    CursorWant::GetMore => {
+                        asked = true;
+                        self.start_fetch();
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// The next document if one is at hand or comes with at most one further batch; see
+    /// [`try_advance`](Self::try_advance).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`advance`](Self::advance), and `Bson` when the document is no `T`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no document: the exchange goes on with the next call.
+    pub async fn next_if_any(&mut self) -> Result<Option<T>>
+    where
+        T: DeserializeOwned,
+    {
+        match self.try_advance().await? {
+            true => self.deserialize_current().map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Removes the cursor from the server, and waits until that is done; whether it succeeds makes
+    /// no difference. Dropping a cursor does the same in the background.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped before its end, the server may keep the cursor until its own timeout.
+    pub async fn close(mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            self.session = fetch.into_session();
+        }
+        if let Some(spec) = self.remote.as_mut().and_then(Remote::kill) {
+            let client = self.client.clone();
+            let session = SessionArg::Keep(&mut self.session);
+            // Best effort: the server times the cursor out by itself.
+            drop(client.execute(spec, session).await);
         }
     }
 
@@ -293,7 +380,7 @@ impl<T: DeserializeOwned> Stream for Cursor<T> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let cursor = self.get_mut();
         let advanced = match cursor.advance_buffered() {
-            Ok(false) => ready!(cursor.poll_advance::<false>(cx)),
+            Ok(false) => ready!(cursor.poll_advance(cx)),
             done => done,
         };
         Poll::Ready(match advanced {

@@ -270,6 +270,9 @@ option_struct! {
         comment: into Bson,
         /// Which collections to return.
         filter: value Document,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
     }
 }
 
@@ -304,9 +307,11 @@ option_struct! {
         batch_size: value u32,
         /// A value for the `getMore` commands that shows up in the server's logs and profiles.
         comment: into Bson,
-        /// How the cursor behaves at the end of its results.
+        /// How the cursor behaves at the end of its results; has to say what the command says with
+        /// `tailable` and `awaitData`. Default: it is closed.
         cursor_type: value CursorType,
-        /// How long the server may wait for new documents on each further batch.
+        /// The time limit of each further batch, in milliseconds on the wire: how long the server
+        /// may wait for new documents. Servers refuse it for cursors that do not await data.
         max_time: value Duration,
         /// Which servers may answer; by default the primary, whatever the database says.
         selection_criteria: into SelectionCriteria,

@@ -7,8 +7,9 @@ use mongo_client_core::{
     concern::{ReadConcern, WriteConcern},
     read_preference::SelectionCriteria,
 };
+use serde::{Deserialize, Serialize};
 
-use super::{Collation, CursorType, Hint, option_struct};
+use super::{Collation, CursorType, Hint, collation::named, option_struct};
 
 option_struct! {
     $ find_setters;
@@ -44,8 +45,14 @@ option_struct! {
         min: value Document,
         /// Whether the cursor outlives the server's idle timeout.
         no_cursor_timeout: value bool,
+        /// Whether the filter is a range of the oplog's `ts`; servers since 4.4 see that themselves
+        /// and ignore it.
+        oplog_replay: value bool,
         /// Which fields to return.
         projection: value Document,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The read concern, in place of the collection's.
         read_concern: value ReadConcern,
         /// Whether to return only the index keys.
@@ -65,6 +72,8 @@ option_struct! {
     $ find_one_setters;
     /// Options of [`Collection::find_one`](crate::collection::Collection::find_one).
     pub struct FindOneOptions {
+        /// Whether the server may write temporary files. Default: the server's.
+        allow_disk_use: value bool,
         /// Whether a sharded cluster may answer with what the reachable shards have.
         allow_partial_results: value bool,
         /// The rules for comparing strings.
@@ -85,6 +94,9 @@ option_struct! {
         min: value Document,
         /// Which fields to return.
         projection: value Document,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The read concern, in place of the collection's.
         read_concern: value ReadConcern,
         /// Whether to return only the index keys.
@@ -103,6 +115,7 @@ option_struct! {
 impl From<FindOneOptions> for FindOptions {
     fn from(one: FindOneOptions) -> Self {
         Self {
+            allow_disk_use: one.allow_disk_use,
             allow_partial_results: one.allow_partial_results,
             collation: one.collation,
             comment: one.comment,
@@ -114,6 +127,7 @@ impl From<FindOneOptions> for FindOptions {
             max_time: one.max_time,
             min: one.min,
             projection: one.projection,
+            raw_data: one.raw_data,
             read_concern: one.read_concern,
             return_key: one.return_key,
             selection_criteria: one.selection_criteria,
@@ -147,6 +161,9 @@ option_struct! {
         max_await_time: value Duration,
         /// How long the server may work on the pipeline.
         max_time: value Duration,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The read concern, in place of the inherited one.
         read_concern: value ReadConcern,
         /// Which servers may answer, in place of the inherited criteria.
@@ -170,6 +187,9 @@ option_struct! {
         limit: value u64,
         /// How long the server may work on the count.
         max_time: value Duration,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The read concern, in place of the collection's.
         read_concern: value ReadConcern,
         /// Which servers may answer, in place of the collection's criteria.
@@ -188,6 +208,9 @@ option_struct! {
         comment: into Bson,
         /// How long the server may work on the count.
         max_time: value Duration,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The read concern, in place of the collection's.
         read_concern: value ReadConcern,
         /// Which servers may answer, in place of the collection's criteria.
@@ -207,9 +230,39 @@ option_struct! {
         hint: into Hint,
         /// How long the server may work on the query.
         max_time: value Duration,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The read concern, in place of the collection's.
         read_concern: value ReadConcern,
         /// Which servers may answer, in place of the collection's criteria.
         selection_criteria: into SelectionCriteria,
+    }
+}
+
+option_struct! {
+    $ explain_setters;
+    /// Options of [`Explain`](crate::action::Explain).
+    pub struct ExplainOptions {
+        /// A value that shows up in the server's logs and profiles.
+        comment: into Bson,
+        /// How long the server may work on the explanation, in milliseconds on the wire. Default:
+        /// no limit.
+        max_time: value Duration,
+        /// How much to say. Default: the server's,
+        /// [`AllPlansExecution`](Verbosity::AllPlansExecution).
+        verbosity: value Verbosity,
+    }
+}
+
+named! {
+    /// How much an explanation says.
+    pub enum Verbosity {
+        /// The plan that the query planner chose; nothing is executed.
+        QueryPlanner = "queryPlanner",
+        /// Also how the plan fared: it is executed, without writing anything.
+        ExecutionStats = "executionStats",
+        /// Also how the plans fared that were not chosen.
+        AllPlansExecution = "allPlansExecution",
     }
 }

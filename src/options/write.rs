@@ -15,6 +15,9 @@ option_struct! {
         bypass_document_validation: value bool,
         /// A value that shows up in the server's logs and profiles.
         comment: into Bson,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The write concern, in place of the collection's.
         write_concern: value WriteConcern,
     }
@@ -30,6 +33,9 @@ option_struct! {
         comment: into Bson,
         /// Whether to stop at the first error; by default yes.
         ordered: value bool,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The write concern, in place of the collection's.
         write_concern: value WriteConcern,
     }
@@ -51,6 +57,9 @@ option_struct! {
         hint: into Hint,
         /// Variables for the filter and the update.
         let_vars: value Document,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The order that decides which document is the first (one document only, MongoDB 8.0).
         sort: value Document,
         /// Whether to insert a document when none matches.
@@ -74,6 +83,9 @@ option_struct! {
         hint: into Hint,
         /// Variables for the filter and the update.
         let_vars: value Document,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The order that decides which document is the first (one document only, MongoDB 8.0).
         sort: value Document,
         /// Whether to insert a document when none matches.
@@ -95,6 +107,9 @@ option_struct! {
         hint: into Hint,
         /// Variables for the filter and the update.
         let_vars: value Document,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The write concern, in place of the collection's.
         write_concern: value WriteConcern,
     }
@@ -116,6 +131,9 @@ option_struct! {
         max_time: value Duration,
         /// Which fields to return.
         projection: value Document,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// The order that decides which document is the first.
         sort: value Document,
         /// The write concern, in place of the collection's.
@@ -141,6 +159,9 @@ option_struct! {
         max_time: value Duration,
         /// Which fields to return.
         projection: value Document,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// Which version of the document to return; by default the one before the change.
         return_document: value ReturnDocument,
         /// The order that decides which document is the first.
@@ -172,6 +193,9 @@ option_struct! {
         max_time: value Duration,
         /// Which fields to return.
         projection: value Document,
+        /// Whether to name the raw documents of a time series; for internal use. Sent to MongoDB
+        /// 8.2 and later.
+        raw_data: value bool,
         /// Which version of the document to return; by default the one before the change.
         return_document: value ReturnDocument,
         /// The order that decides which document is the first.

@@ -12,10 +12,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::Client;
 use crate::{
     action::{
-        Aggregate, CountDocuments, CreateIndex, Delete, Distinct, DropCollection, DropIndex,
+        Aggregate, Count, CountDocuments, CreateIndex, Delete, Distinct, DropCollection, DropIndex,
         EstimatedDocumentCount, Find, FindOne, FindOneAndDelete, FindOneAndReplace,
-        FindOneAndUpdate, InsertMany, InsertOne, ListIndexNames, ListIndexes, Multiple, ReplaceOne,
-        Update,
+        FindOneAndUpdate, InsertMany, InsertOne, ListIndexNames, ListIndexes, Multiple,
+        RenameCollection, ReplaceOne, Update,
     },
     namespace::Namespace,
     options::{IndexModel, UpdateModifications},
@@ -102,6 +102,14 @@ impl<T: Send + Sync> Collection<T> {
         self.inner.count_documents(filter)
     }
 
+    /// Counts the documents that match, with the command `count`; see
+    /// [`Collection::count`](crate::Collection::count).
+    #[deprecated(note = "use count_documents or estimated_document_count")]
+    pub fn count(&self, filter: Document) -> Count<'_> {
+        #[expect(deprecated, reason = "the blocking form of it")]
+        self.inner.count(filter)
+    }
+
     /// Estimates the number of all documents from the collection's metadata; fast.
     pub fn estimated_document_count(&self) -> EstimatedDocumentCount<'_> {
         self.inner.estimated_document_count()
@@ -125,6 +133,11 @@ impl<T: Send + Sync> Collection<T> {
     /// Removes the collection with its documents and indexes; fine when it does not exist.
     pub fn drop(&self) -> DropCollection<'_> {
         self.inner.drop()
+    }
+
+    /// Gives the collection another name in the same database. This handle keeps the old name.
+    pub fn rename(&self, to: impl Into<String>) -> RenameCollection<'_> {
+        self.inner.rename(to)
     }
 
     /// Finds documents; `.run()` gives a [`Cursor`](super::Cursor), or a

@@ -69,6 +69,34 @@ impl<T> Cursor<T> {
         self.inner.has_next()
     }
 
+    /// Goes to the next document if one is at hand or comes with at most one further batch; see
+    /// [`Cursor::try_advance`](crate::Cursor::try_advance).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`advance`](Self::advance).
+    pub fn try_advance(&mut self) -> Result<bool> {
+        wait(self.inner.try_advance())
+    }
+
+    /// The next document if one is at hand or comes with at most one further batch.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`advance`](Self::advance), and `Bson` when the document is no `T`.
+    pub fn next_if_any(&mut self) -> Result<Option<T>>
+    where
+        T: DeserializeOwned,
+    {
+        wait(self.inner.next_if_any())
+    }
+
+    /// Removes the cursor from the server, and waits until that is done; whether it succeeds makes
+    /// no difference.
+    pub fn close(self) {
+        wait(self.inner.close());
+    }
+
     /// Decodes the documents into another type.
     pub fn with_type<D>(self) -> Cursor<D> {
         self.inner.with_type().into()
@@ -154,6 +182,40 @@ impl<T> SessionCursor<T> {
         T: Deserialize<'a>,
     {
         self.inner.deserialize_current()
+    }
+
+    /// Goes to the next document if one is at hand or comes with at most one further batch; see
+    /// [`Cursor::try_advance`](crate::Cursor::try_advance).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`advance`](Self::advance).
+    pub fn try_advance(&mut self, session: &mut ClientSession) -> Result<bool> {
+        wait(self.inner.try_advance(session.inner()))
+    }
+
+    /// The next document if one is at hand or comes with at most one further batch.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`advance`](Self::advance), and `Bson` when the document is no `T`.
+    pub fn next_if_any(&mut self, session: &mut ClientSession) -> Result<Option<T>>
+    where
+        T: DeserializeOwned,
+    {
+        wait(self.inner.next_if_any(session.inner()))
+    }
+
+    /// Removes the cursor from the server in its session, and waits until that is done; whether it
+    /// succeeds makes no difference.
+    pub fn close(self, session: &mut ClientSession) {
+        wait(self.inner.close(session.inner()));
+    }
+
+    /// Whether there may be more documents: some are buffered, or the server has a cursor.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        self.inner.has_next()
     }
 
     /// Decodes the documents into another type.

@@ -10,7 +10,7 @@ use super::{Client, Collection};
 use crate::{
     action::{
         Aggregate, CreateCollection, DropDatabase, ListCollectionNames, ListCollections,
-        RunCommand, RunCursorCommand,
+        ModifyCollection, RunCommand, RunCursorCommand,
     },
     options::CollectionOptions,
 };
@@ -106,6 +106,12 @@ impl Database {
     /// Lists the names of the collections and views of the database.
     pub fn list_collection_names(&self) -> ListCollectionNames<'_> {
         self.inner.list_collection_names()
+    }
+
+    /// Changes the options of a collection, view or index; see
+    /// [`Database::modify_collection`](crate::Database::modify_collection).
+    pub fn modify_collection(&self, name: impl Into<String>) -> ModifyCollection<'_> {
+        self.inner.modify_collection(name)
     }
 
     /// Runs a command as it stands, on the primary unless `selection_criteria` says otherwise. See

@@ -49,6 +49,11 @@ impl Batch {
         self.at >= self.end
     }
 
+    /// The whole reply; `None` when there is none.
+    pub(super) fn into_reply(self) -> Option<Bytes> {
+        (!self.bytes.is_empty()).then_some(self.bytes)
+    }
+
     /// The document that the last [`Self::advance`] came to.
     #[inline]
     pub(super) fn current(&self) -> &RawDocument {

@@ -1,6 +1,6 @@
 //! The cursor's state between two batches.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use bson::{Bson, RawBsonRef, RawDocument, RawDocumentBuf};
 use bytes::Bytes;
@@ -9,12 +9,14 @@ use super::batch::Batch;
 use crate::{
     error::{Error, Result},
     op::{
-        CommandSpec, raw,
+        CommandSpec, Newer, raw,
         reply::{field, integer, invalid},
     },
     wire::Reply,
 };
 
+/// The first wire version (MongoDB 4.4) whose `getMore` takes a comment.
+const COMMENT_WIRE_VERSION: i32 = 9;
 /// CursorNotFound.
 const CURSOR_NOT_FOUND: i32 = 43;
 /// CursorKilled.
@@ -29,10 +31,10 @@ pub struct CursorSpec {
     pub batch_size: Option<u32>,
     /// Documents in all; negative for a single batch; `None` or 0 for all there are.
     pub limit: Option<i64>,
-    /// `maxTimeMS` of each `getMore`: how long the server waits for new documents. It refuses this
-    /// for cursors that do not await data.
+    /// The `maxTimeMS` of each later command: how long the server of a tailable, awaiting cursor
+    /// waits for new documents. Servers refuse it for other cursors.
     pub max_await_time: Option<Duration>,
-    /// A comment for each later command.
+    /// A comment for each later command; sent to MongoDB 4.4 and later.
     pub comment: Option<Bson>,
     /// Whether the cursor stays open at the end of the data.
     pub tailable: bool,
@@ -151,6 +153,16 @@ impl CursorMachine {
         self.batch.current()
     }
 
+    /// Takes the batch at hand whole, once: the reply that it came in. Not to be mixed with
+    /// [`Self::advance`].
+    pub fn take_batch(&mut self) -> Option<Bytes> {
+        let taken = std::mem::take(&mut self.batch).into_reply();
+        if let Some(limit) = self.limit() {
+            self.left = limit.saturating_sub(self.received);
+        }
+        taken
+    }
+
     /// The current document's bytes, sharing the reply's allocation.
     #[must_use]
     pub fn current_bytes(&self) -> Bytes {
@@ -189,18 +201,25 @@ impl CursorMachine {
             raw::integer(&mut bytes, "batchSize", size);
         }
         if let Some(time) = self.spec.max_await_time {
-            let ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+            let ms = time.as_nanos().div_ceil(1_000_000);
+            let ms = i64::try_from(ms).unwrap_or(i64::MAX);
             raw::integer(&mut bytes, "maxTimeMS", ms);
         }
         raw::close(&mut bytes, start);
-        let mut body = RawDocumentBuf::from_bytes(bytes).expect("built with its length");
+        let body = RawDocumentBuf::from_bytes(bytes).expect("built with its length");
+        let mut spec = CommandSpec::new("getMore", db, body);
         // A comment that raw BSON cannot hold was refused with the cursor's first command.
         if let Some(comment) = &self.spec.comment
             && let Ok(comment) = bson::RawBson::try_from(comment.clone())
         {
-            body.append(bson::raw::cstr!("comment"), comment);
+            let mut fields = RawDocumentBuf::new();
+            fields.append(bson::raw::cstr!("comment"), comment);
+            spec.newer = Some(Box::new(Newer {
+                wire_version: COMMENT_WIRE_VERSION,
+                fields,
+            }));
         }
-        CommandSpec::new("getMore", db, body)
+        spec
     }
 
     /// The size to ask for, so that the limit is not exceeded (CRUD: "find", batchSize and limit).
@@ -308,7 +327,7 @@ fn limit(spec: &CursorSpec) -> Option<u64> {
 }
 
 /// Where `part`, a slice of `whole`, stands in it.
-fn position(whole: &[u8], part: &[u8]) -> Option<std::ops::Range<usize>> {
+fn position(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
     let end = start.checked_add(part.len())?;
     (end <= whole.len()).then_some(start..end)

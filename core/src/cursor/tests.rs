@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bson::{Document, RawDocumentBuf, doc, rawdoc};
+use bson::{Document, RawDocument, RawDocumentBuf, doc, rawdoc};
 
 use super::*;
 use crate::{
@@ -104,17 +104,45 @@ fn a_cursor_that_reached_its_limit_is_killed_once() {
 }
 
 #[test]
-fn a_waiting_time_and_a_comment_go_with_each_get_more() {
-    for time in [Some(250), None] {
-        let spec = CursorSpec {
-            max_await_time: time.map(Duration::from_millis),
-            comment: Some("why".into()),
-            ..CursorSpec::default()
-        };
-        let body = body(&first(42, 0..0, spec).get_more());
-        assert_eq!(body.get_i32("maxTimeMS").ok(), time.map(|ms| ms as i32));
-        assert_eq!(body.get_str("comment").unwrap(), "why");
-    }
+fn later_commands_carry_the_waiting_time_and_to_newer_servers_the_comment() {
+    let spec = CursorSpec {
+        max_await_time: Some(Duration::from_micros(249_001)),
+        comment: Some("why".into()),
+        ..CursorSpec::default()
+    };
+    let spec = first(42, 0..0, spec).get_more();
+    let sent = doc! { "getMore": 42_i64, "collection": "coll", "maxTimeMS": 250 };
+    assert_eq!(body(&spec), sent);
+    let newer = spec.newer.unwrap();
+    assert_eq!(newer.fields, rawdoc! { "comment": "why" });
+    assert_eq!(newer.wire_version, 9);
+
+    let plain = first(42, 0..0, CursorSpec::default()).get_more();
+    assert!(plain.newer.is_none() && !body(&plain).contains_key("maxTimeMS"));
+}
+
+#[test]
+fn a_batch_is_taken_whole_and_once() {
+    let mut cursor = first(42, 0..3, CursorSpec::default());
+    let reply = cursor.take_batch().unwrap();
+    let whole = RawDocument::from_bytes(&reply).unwrap();
+    let batch = whole.get_document("cursor").unwrap();
+    let batch = batch.get_array("firstBatch").unwrap();
+    assert_eq!(batch.into_iter().count(), 3);
+    assert!(cursor.take_batch().is_none());
+    assert_eq!(cursor.want(), CursorWant::GetMore);
+}
+
+#[test]
+fn batches_taken_whole_count_towards_the_limit() {
+    let spec = CursorSpec {
+        limit: Some(3),
+        ..CursorSpec::default()
+    };
+    let mut cursor = first(42, 0..3, spec);
+    assert!(cursor.take_batch().is_some());
+    assert_eq!(cursor.want(), CursorWant::Exhausted);
+    assert!(cursor.kill().is_some());
 }
 
 #[test]

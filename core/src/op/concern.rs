@@ -14,6 +14,9 @@ use crate::{
     topology::{ServerType, TopologyType},
 };
 
+/// The first wire version (MongoDB 5.0) whose secondaries run aggregations that write.
+pub(crate) const OUTPUT_WIRE_VERSION: i32 = 13;
+
 /// The read preference to send to the selected server; `None` for no `$readPreference` field.
 ///
 /// A direct connection to a member of a replica set turns primary into primaryPreferred, so that
@@ -23,9 +26,14 @@ pub(super) fn sent_read_preference(
     target: &Target,
     topology: TopologyType,
     server: ServerType,
+    wire_version: i32,
 ) -> Option<Cow<'_, ReadPreference>> {
-    let Target::Read(preference) = target else {
-        return None;
+    let preference = match target {
+        Target::Read(preference) => preference,
+        // An older server was selected as the primary.
+        Target::Output(preference) if wire_version >= OUTPUT_WIRE_VERSION => preference,
+        Target::Output(_) => &ReadPreference::Primary,
+        Target::Server(_) | Target::Write => return None,
     };
     let primary = matches!(preference, ReadPreference::Primary);
     match (server, topology) {
@@ -198,12 +206,22 @@ mod tests {
             ),
         ];
         for (topology_type, server_type, target, want) in cases {
-            let got = sent_read_preference(target, topology_type, server_type);
+            let got = sent_read_preference(target, topology_type, server_type, 17);
             assert_eq!(
                 got.as_ref().map(|preference| preference.mode()),
                 want,
                 "{topology_type} {server_type} {target:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_old_server_that_writes_its_results_is_sent_no_read_preference() {
+        let target = Target::Output(ReadPreference::secondary(None));
+        let (topology, server) = (TopologyType::ReplicaSetWithPrimary, ServerType::RsPrimary);
+        for (wire_version, mode) in [(12, None), (13, Some("secondary"))] {
+            let got = sent_read_preference(&target, topology, server, wire_version);
+            assert_eq!(got.as_ref().map(|p| p.mode()), mode, "{wire_version}");
         }
     }
 

@@ -541,7 +541,9 @@ impl Operation {
         let overload = match (self.spec.retryability, &self.spec.target) {
             _ if self.spec.user_command => context.retry_reads && context.retry_writes,
             (Retryability::Read, _) => context.retry_reads,
-            (Retryability::Write, _) | (_, Target::Write) => context.retry_writes,
+            (Retryability::Write, _) | (_, Target::Write | Target::Output(_)) => {
+                context.retry_writes
+            }
             (_, Target::Server(_)) => context.retry_reads,
             (_, Target::Read(_)) => context.retry_reads && context.retry_writes,
         };

@@ -72,12 +72,20 @@ pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     if spec.raw_data && parts.facts.max_wire_version >= RAW_DATA_WIRE_VERSION {
         raw::boolean(out, "rawData", true);
     }
+    if let Some(newer) = &spec.newer
+        && parts.facts.max_wire_version >= newer.wire_version
+    {
+        let fields = newer.fields.as_bytes();
+        let inner = 4..fields.len().saturating_sub(1);
+        out.extend_from_slice(fields.get(inner).unwrap_or_default());
+    }
     append_session(out, parts);
     append_concerns(out, parts)?;
     let preference = concern::sent_read_preference(
         &spec.target,
         parts.selected.topology_type,
         parts.selected.server_type,
+        parts.facts.max_wire_version,
     );
     if let Some(preference) = preference {
         concern::append_read_preference(out, &preference);

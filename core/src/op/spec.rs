@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bson::RawDocumentBuf;
+
 use super::{Body, Name, Pieces};
 use crate::{
     concern::{ReadConcern, WriteConcern},
@@ -27,6 +29,9 @@ pub enum Target {
     Read(ReadPreference),
     /// A writable server.
     Write,
+    /// An aggregation that writes: a server that suits the read preference, or the primary while any
+    /// available server is older than MongoDB 5.0 (CRUD: "Read preferences and server selection").
+    Output(ReadPreference),
     /// The server that holds a cursor.
     Server(ServerId),
 }
@@ -76,9 +81,20 @@ pub struct CommandSpec {
     pub user_command: bool,
     /// What the server must be able to do; others are not asked.
     pub requirement: Option<&'static Requirement>,
+    /// Fields for newer servers only.
+    pub newer: Option<Box<Newer>>,
     /// Whether to ask for the raw documents of a time series (`rawData`), where the server knows
     /// that option.
     pub raw_data: bool,
+}
+
+/// Fields of a command that older servers refuse and can do without.
+#[derive(Clone)]
+pub struct Newer {
+    /// The lowest wire version that gets them.
+    pub wire_version: i32,
+    /// The fields.
+    pub fields: RawDocumentBuf,
 }
 
 /// What a command needs of the server, where older ones would do something else in silence.
@@ -129,6 +145,7 @@ impl CommandSpec {
             check_write_concern_error: false,
             user_command: false,
             requirement: None,
+            newer: None,
             raw_data: false,
         }
     }

@@ -11,7 +11,7 @@ use crate::{op::Target, topology::TopologyView};
 pub fn describe_failure(view: &TopologyView, criteria: &Criteria) -> String {
     let mut out = String::from("no suitable server for ");
     match &criteria.target {
-        Target::Read(preference) => {
+        Target::Read(preference) | Target::Output(preference) => {
             out.push_str("a read with read preference ");
             out.push_str(preference.mode());
             if let Some(options) = preference.options() {

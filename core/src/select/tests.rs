@@ -171,3 +171,30 @@ fn a_failure_names_what_was_wanted_and_each_server_with_its_error() {
          a:1: RSSecondary; a:2: Unknown (network error: connection refused)"
     );
 }
+
+#[test]
+fn aggregations_that_write_go_to_the_primary_while_a_server_is_old() {
+    let of = |wire_version: i32, mut server: ServerDescription| {
+        let hello = doc! { "ok": 1, "maxWireVersion": wire_version };
+        server.hello = Some(Arc::new(HelloReply::from_document(hello).unwrap()));
+        server
+    };
+    let members = |wire_version| {
+        [
+            of(17, server(1, ServerType::RsPrimary, 5)),
+            of(17, server(2, ServerType::RsSecondary, 5)),
+            of(wire_version, server(3, ServerType::RsSecondary, 5)),
+        ]
+    };
+    let criteria = Criteria::new(Target::Output(ReadPreference::secondary(None)));
+    for (wire_version, primary) in [(12, true), (13, false)] {
+        let view = view(TopologyType::ReplicaSetWithPrimary, members(wire_version));
+        let found = selected(&view, &criteria).unwrap();
+        assert_eq!(found == ServerId(1), primary, "{wire_version}");
+    }
+    // One that is not available does not count.
+    let mut away = members(12);
+    away[2].server_type = ServerType::Unknown;
+    let view = view(TopologyType::ReplicaSetWithPrimary, away);
+    assert_eq!(selected(&view, &criteria), Some(ServerId(2)));
+}

@@ -45,7 +45,7 @@ impl fmt::Display for Selector<'_> {
         match self.0 {
             Target::Write => f.write_str("{ writable }"),
             Target::Server(id) => write!(f, "{{ server: {id} }}"),
-            Target::Read(preference) => {
+            Target::Read(preference) | Target::Output(preference) => {
                 write!(f, "{{ mode: {}", preference.mode())?;
                 if let Some(options) = preference.options() {
                     if let Some(sets) = options.tag_sets.as_ref().filter(|sets| !sets.is_empty()) {

@@ -12,10 +12,14 @@ use mongo_client_core::{
 use self::probe::{Probe, ProbeOptions};
 use super::{body, invalid, scope};
 use crate::{
-    action::{Action, create_collection, drop, list_collections, list_databases, run_command},
+    action::{
+        Action, create_collection, drop, list_collections, list_databases, modify_collection,
+        rename, run_command,
+    },
     options::{
-        CreateCollectionOptions, FindOneOptions, FindOptions, ListCollectionsOptions,
-        ListDatabasesOptions, TimeseriesOptions, ValidationLevel,
+        ChangeStreamPreAndPostImages, CreateCollectionOptions, FindOneOptions, FindOptions,
+        ListCollectionsOptions, ListDatabasesOptions, ModifyCollectionOptions,
+        RenameCollectionOptions, TimeseriesOptions, ValidationLevel,
     },
 };
 
@@ -186,4 +190,44 @@ fn options_of_one_document_become_options_of_many() {
         (many.limit, many.skip, many.sort),
         (Some(-1), Some(1), Some(doc! { "a": 1 }))
     );
+}
+
+#[test]
+fn a_collection_is_renamed_through_the_admin_database() {
+    let options = RenameCollectionOptions::builder().drop_target(true).build();
+    let spec = rename::build(&scope(), "to", Some(&options)).unwrap();
+    let document = Document::try_from(&*spec.body).unwrap();
+    let expected = doc! { "renameCollection": "db.coll", "to": "db.to", "dropTarget": true };
+    assert_eq!(document, expected);
+    assert_eq!(&*spec.db, "admin");
+    assert!(spec.check_write_concern_error);
+    assert_eq!(spec.write_concern, Some(WriteConcern::majority()));
+    assert!(rename::build(&scope(), "$to", None).is_err());
+}
+
+#[test]
+fn a_modification_sends_what_is_set() {
+    let spec = modify_collection::build(&scope(), "c", None).unwrap();
+    assert_eq!(body(&spec), doc! { "collMod": "c" });
+    let options = ModifyCollectionOptions::builder()
+        .validator(doc! { "a": 1 })
+        .validation_level(ValidationLevel::Moderate)
+        .index(doc! { "name": "n", "hidden": true })
+        .view_on("v".to_owned())
+        .pipeline(vec![doc! { "$match": {} }])
+        .capped_size(4096)
+        .capped_max(5)
+        .expire_after_seconds(Duration::from_secs(9))
+        .change_stream_pre_and_post_images(ChangeStreamPreAndPostImages::new(true))
+        .dry_run(false)
+        .build();
+    let spec = modify_collection::build(&scope(), "c", Some(&options)).unwrap();
+    let expected = doc! {
+        "collMod": "c", "validator": { "a": 1 }, "validationLevel": "moderate",
+        "index": { "name": "n", "hidden": true }, "viewOn": "v", "pipeline": [{ "$match": {} }],
+        "cappedSize": 4096, "cappedMax": 5, "expireAfterSeconds": 9,
+        "changeStreamPreAndPostImages": { "enabled": true }, "dryRun": false,
+    };
+    assert_eq!(body(&spec), expected);
+    assert_eq!(spec.write_concern, Some(WriteConcern::majority()));
 }

@@ -11,10 +11,11 @@ use mongo_client_core::{
 
 use super::{body, invalid, scope};
 use crate::{
-    action::{aggregate, count, distinct, find},
+    action::{aggregate, count, delete, distinct, explain, find, list_collections},
     options::{
         AggregateOptions, Collation, CountOptions, CursorType, DistinctOptions,
-        EstimatedDocumentCountOptions, FindOneOptions, FindOptions, Hint,
+        EstimatedDocumentCountOptions, ExplainOptions, FindOneOptions, FindOptions, Hint,
+        ListCollectionsOptions, Verbosity,
     },
 };
 
@@ -193,7 +194,7 @@ fn a_pipeline_on_a_database_has_no_collection() {
 }
 
 #[test]
-fn a_pipeline_that_writes_goes_to_the_primary_and_is_not_retried() {
+fn a_pipeline_that_writes_is_not_retried_and_follows_the_read_preference() {
     for stage in [
         doc! { "$out": "other" },
         doc! { "$merge": { "into": "other" } },
@@ -212,7 +213,14 @@ fn a_pipeline_that_writes_goes_to_the_primary_and_is_not_retried() {
             &doc! {},
             "no empty first batch"
         );
-        assert!(matches!(spec.target, Target::Write));
+        let secondary = ReadPreference::secondary(None);
+        assert!(matches!(&spec.target, Target::Output(p) if *p == secondary));
+        let primary = crate::options::SelectionCriteria::from(ReadPreference::Primary);
+        let options = AggregateOptions::builder()
+            .selection_criteria(primary)
+            .build();
+        let (plain, _) = aggregate::build(&scope(), &pipeline, Some(&options)).unwrap();
+        assert!(matches!(plain.target, Target::Write));
         assert_eq!(spec.retryability, Retryability::None);
         assert_eq!(spec.write_concern, Some(WriteConcern::nodes(2)));
         assert_eq!(spec.read_concern, Some(ReadConcern::majority()));
@@ -270,4 +278,62 @@ fn distinct_names_its_field() {
     let spec = distinct::build(&scope(), "x", &doc! { "y": 1 }, Some(&options)).unwrap();
     let expected = doc! { "distinct": "coll", "key": "x", "query": { "y": 1 }, "maxTimeMS": 1 };
     assert_eq!(body(&spec), expected);
+}
+
+#[test]
+fn a_count_has_its_filter_in_the_command() {
+    let options = CountOptions::builder()
+        .skip(1)
+        .limit(2)
+        .hint(Hint::from("h"))
+        .raw_data(true)
+        .build();
+    let spec = count::build_count(&scope(), &doc! { "x": 1 }, Some(&options)).unwrap();
+    let expected = doc! {
+        "count": "coll", "query": { "x": 1 }, "limit": 2, "skip": 1, "hint": "h",
+    };
+    assert_eq!(body(&spec), expected);
+    assert_eq!(spec.retryability, Retryability::Read);
+    assert_eq!(spec.read_concern, Some(ReadConcern::majority()));
+    assert!(spec.raw_data);
+}
+
+#[test]
+fn an_explanation_holds_the_whole_command() {
+    let (find, _) = find::build(&scope(), &doc! { "a": 1 }, None).unwrap();
+    let options = ExplainOptions::builder()
+        .verbosity(Verbosity::QueryPlanner)
+        .max_time(Duration::from_millis(7))
+        .comment(Bson::from("c"))
+        .build();
+    let spec = explain::build(find, Some(&options)).unwrap();
+    let expected = doc! {
+        "explain": { "find": "coll", "filter": { "a": 1 } }, "verbosity": "queryPlanner",
+        "maxTimeMS": 7, "comment": "c",
+    };
+    assert_eq!(body(&spec), expected);
+    assert!(matches!(&spec.target, Target::Read(p) if *p == ReadPreference::nearest(None)));
+    assert_eq!(
+        (spec.retryability, &spec.read_concern),
+        (Retryability::None, &None)
+    );
+
+    let delete = delete::build(&scope(), &doc! { "a": 1 }, true, None).unwrap();
+    let spec = explain::build(delete, None).unwrap();
+    let deletes = doc! { "q": { "a": 1 }, "limit": 0 };
+    let inner = doc! { "delete": "coll", "ordered": true, "deletes": [deletes] };
+    assert_eq!(body(&spec), doc! { "explain": inner });
+    assert!(spec.sequences.is_empty() && spec.write_concern.is_none());
+    assert!(matches!(spec.target, Target::Write));
+}
+
+#[test]
+fn the_comment_of_list_collections_stays_with_its_first_command() {
+    let options = ListCollectionsOptions::builder()
+        .comment(Bson::from("c"))
+        .batch_size(1)
+        .build();
+    let (spec, settings) = list_collections::build(&scope(), false, Some(&options)).unwrap();
+    assert_eq!(body(&spec).get_str("comment").unwrap(), "c");
+    assert_eq!((settings.comment, settings.batch_size), (None, Some(1)));
 }

@@ -183,3 +183,32 @@ fn an_inconsistent_write_concern_is_refused_before_anything_is_sent() {
     let message = invalid(delete::build(&scope(), &doc! {}, false, Some(&options)));
     assert!(message.contains("write concern"), "{message}");
 }
+
+#[test]
+fn a_hint_of_an_unacknowledged_write_needs_a_server_that_knows_it() {
+    for (nodes, refused) in [(0, true), (1, false)] {
+        let concern = WriteConcern::nodes(nodes);
+        let options = DeleteOptions::builder()
+            .hint(Hint::from("h"))
+            .write_concern(concern.clone())
+            .build();
+        let spec = delete::build(&scope(), &doc! {}, false, Some(&options)).unwrap();
+        assert_eq!(spec.requirement.is_some(), refused, "delete, w: {nodes}");
+        let options = FindOneAndDeleteOptions::builder()
+            .hint(Hint::from("h"))
+            .write_concern(concern)
+            .build();
+        let filter = doc! {};
+        let spec = find_and_modify::build_delete(&scope(), &filter, (), Some(&options)).unwrap();
+        assert_eq!(
+            spec.requirement.is_some(),
+            refused,
+            "findAndModify, w: {nodes}"
+        );
+    }
+    let options = DeleteOptions::builder()
+        .write_concern(WriteConcern::nodes(0))
+        .build();
+    let spec = delete::build(&scope(), &doc! {}, false, Some(&options)).unwrap();
+    assert!(spec.requirement.is_none());
+}
