@@ -41,6 +41,7 @@ mod rename;
 pub(crate) mod reply;
 mod run_command;
 mod scope;
+mod search_index;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -80,6 +81,7 @@ pub use self::{
     raw_batches::RawBatches,
     rename::RenameCollection,
     run_command::{RunCommand, RunCursorCommand},
+    search_index::{CreateSearchIndex, DropSearchIndex, ListSearchIndexes, UpdateSearchIndex},
     update::{ReplaceOne, Update},
 };
 pub(crate) use self::{

@@ -15,7 +15,7 @@ use mongo_client_core::{
     concern::{ReadConcern, WriteConcern},
     error::Result,
     op::CommandSpec,
-    options::ClientOptions,
+    options::{ClientOptions, DriverInfo},
     read_preference::SelectionCriteria,
     topology::TopologyDescription,
 };
@@ -154,6 +154,17 @@ impl Client {
     #[must_use = "nothing happens until it is awaited or run"]
     pub fn shutdown(self) -> Shutdown {
         Shutdown { client: self }
+    }
+
+    /// Adds a library that wraps this client to what its connections say of it, for all clones.
+    /// Applies to connections that are made from now on; one that was added before changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) for a `|` in the
+    /// name, version or platform, and for more than fits into the 512 bytes of a handshake.
+    pub fn append_metadata(&self, driver_info: DriverInfo) -> Result<()> {
+        self.handle.append_metadata(driver_info)
     }
 
     /// The driver's handle, for tests.

@@ -81,7 +81,7 @@ pub use crate::{
     cursor::{Cursor, SessionCursor},
     database::Database,
     namespace::Namespace,
-    options::IndexModel,
+    options::{IndexModel, SearchIndexModel, SearchIndexType},
     session::{ClientSession, StartSession},
     topology::{ServerType, TopologyType},
 };

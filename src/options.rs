@@ -11,6 +11,7 @@ mod database;
 mod index;
 mod macros;
 mod read;
+mod search_index;
 mod write;
 
 /// The types that fields of option structs have, for the setters of actions.
@@ -54,6 +55,7 @@ pub use self::{
         AggregateOptions, CountOptions, DistinctOptions, EstimatedDocumentCountOptions,
         ExplainOptions, FindOneOptions, FindOptions, Verbosity,
     },
+    search_index::{SearchIndexModel, SearchIndexType},
     write::{
         DeleteOptions, FindOneAndDeleteOptions, FindOneAndReplaceOptions, FindOneAndUpdateOptions,
         InsertManyOptions, InsertOneOptions, ReplaceOptions, UpdateOptions,

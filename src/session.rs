@@ -8,7 +8,7 @@ use std::{
 use mongo_client_core::{
     bson::{Document, Timestamp},
     error::Result,
-    options::SessionOptions,
+    options::{SessionOptions, TransactionOptions},
     session::ClusterTime,
 };
 use mongo_client_driver::Session;
@@ -19,6 +19,9 @@ use crate::client::Client;
 ///
 /// Dropping it returns its server session to the client's pool. A session is used by one operation
 /// at a time, which the exclusive borrow of `session` setters enforces.
+///
+/// In a causally consistent session every operation sees what the ones before it have done; writes
+/// that nobody acknowledges (`w: 0`) cannot be used in a session.
 #[derive(Debug)]
 pub struct ClientSession {
     client: Client,
@@ -48,6 +51,19 @@ impl ClientSession {
     #[must_use]
     pub fn operation_time(&self) -> Option<Timestamp> {
         self.session.operation_time()
+    }
+
+    /// What the session was started with.
+    #[must_use]
+    pub fn options(&self) -> &SessionOptions {
+        self.session.options()
+    }
+
+    /// The point in time that all reads of a snapshot session see: the one that it was started with,
+    /// or that of its first read. `None` before that, and in other sessions.
+    #[must_use]
+    pub fn snapshot_time(&self) -> Option<Timestamp> {
+        self.session.snapshot_time()
     }
 
     /// Advances the session's cluster time, for causal consistency with another session.
@@ -112,9 +128,23 @@ impl StartSession<'_> {
         self
     }
 
-    /// Whether all reads see one point in time. Default: false.
+    /// The options of the session's transactions that have none of their own.
+    pub fn default_transaction_options(mut self, value: TransactionOptions) -> Self {
+        self.options.default_transaction_options = Some(value);
+        self
+    }
+
+    /// Whether all reads see one point in time. Needs MongoDB 5.0, as a replica set or sharded
+    /// cluster; such a session can only `find`, `aggregate` and ask for `distinct` values. Default:
+    /// false.
     pub fn snapshot(mut self, value: bool) -> Self {
         self.options.snapshot = Some(value);
+        self
+    }
+
+    /// The point in time that a snapshot session sees. Default: that of its first read.
+    pub fn snapshot_time(mut self, value: Timestamp) -> Self {
+        self.options.snapshot_time = Some(value);
         self
     }
 }

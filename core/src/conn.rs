@@ -40,7 +40,7 @@ pub use self::{
     channel::Scratch,
     config::ConnectionConfig,
     machine::Connection,
-    metadata::{HandshakeEnvironment, client_metadata},
+    metadata::{ClientMetadata, HandshakeEnvironment, client_metadata},
     types::{
         Abandoned, BeginError, ConnError, ConnEvent, ConnTimer, Health, IoFault, Phase, Purpose,
     },

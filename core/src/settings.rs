@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     auth::AuthCache,
-    conn::{ConnectionConfig, HandshakeEnvironment, client_metadata},
+    conn::{ClientMetadata, ConnectionConfig, HandshakeEnvironment},
     dns::{ResolverConfig, parse_resolv_conf},
     error::{Error, Result},
     event::cmap::PoolEventOptions,
@@ -151,7 +151,7 @@ impl Settings {
             compressors: options.compressors.clone().unwrap_or_default(),
             server_api: options.server_api.clone(),
             load_balanced,
-            client_metadata: client_metadata(
+            client_metadata: ClientMetadata::new(
                 options.app_name.as_deref(),
                 options.driver_info.as_slice(),
                 &environment.handshake,

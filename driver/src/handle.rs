@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering, fence},
     },
     time::Duration,
@@ -11,9 +11,10 @@ use std::{
 
 use bson::oid::ObjectId;
 use mongo_client_core::{
+    conn::{HandshakeEnvironment, client_metadata},
     error::{Error, ErrorKind, Result},
     op::{CommandSpec, ObjectIdGenerator, Target},
-    options::{ClientOptions, SessionOptions},
+    options::{ClientOptions, DriverInfo, SessionOptions},
     session::end_sessions as end_sessions_command,
     time::Instant,
     topology::TopologyDescription,
@@ -75,6 +76,8 @@ struct Inner {
     ambient: Ambient,
     object_ids: ObjectIdGenerator,
     cursor_manager: RwLock<Option<Arc<dyn CursorManager>>>,
+    /// Libraries that were added while there were no settings yet.
+    added: Mutex<Vec<DriverInfo>>,
     source: RuntimeSource,
     shared: OnceLock<Arc<Shared>>,
     /// Whether the client was shut down; it may not have started.
@@ -113,6 +116,7 @@ impl Handle {
             object_ids: ObjectIdGenerator::new(&mut |out: &mut [u8]| (ambient.entropy)(out)),
             ambient,
             cursor_manager: RwLock::default(),
+            added: Mutex::default(),
             source,
             shared: OnceLock::new(),
             closed: AtomicBool::new(false),
@@ -198,7 +202,13 @@ impl Handle {
             let (options, ttl) = crate::srv::resolve(&runtime, &inner.options).await?;
             let mut settings = settings::read(&options, Arc::clone(&inner.ambient.clock))?;
             settings.set_srv_ttl(ttl);
-            self.start(runtime, Arc::new(options), settings)
+            let shared = self.start(runtime, Arc::new(options), settings);
+            // With the lock held, so that one that is being added is seen here or sees the client.
+            let added = inner.added.lock().unwrap_or_else(PoisonError::into_inner);
+            for info in added.iter().cloned() {
+                shared.settings.connection.client_metadata.append(info)?;
+            }
+            shared
         };
         // Pairs with the fence of `shutdown`: at least one of the two sees the other.
         fence(Ordering::SeqCst);
@@ -267,6 +277,29 @@ impl Handle {
         let shared = self.shared().await?;
         shared.enter()?;
         Session::new(shared, options)
+    }
+
+    /// Adds a library that wraps this client to what the connections say of the client that are
+    /// made from now on; one that was added before changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](mongo_client_core::error::ErrorKind::InvalidArgument) for a
+    /// `|`, and for more than there is room for.
+    pub fn append_metadata(&self, info: DriverInfo) -> Result<()> {
+        let inner = &self.inner;
+        let mut added = inner.added.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = inner.shared.get().map(|shared| &shared.settings);
+        if let Some(settings) = known.or(inner.settings.as_ref()) {
+            return settings.connection.client_metadata.append(info);
+        }
+        added.push(info);
+        let environment = HandshakeEnvironment::default();
+        let checked = client_metadata(None, &added, &environment);
+        if checked.is_err() {
+            added.pop();
+        }
+        checked.map(drop)
     }
 
     /// A new document id.

@@ -46,6 +46,7 @@ pub struct Session {
     shared: Arc<Shared>,
     state: SessionState,
     id: Document,
+    options: SessionOptions,
 }
 
 impl Session {
@@ -60,6 +61,7 @@ impl Session {
             shared: Arc::clone(shared),
             state,
             id: id.unwrap_or_default(),
+            options,
         })
     }
 
@@ -67,6 +69,18 @@ impl Session {
     #[must_use]
     pub fn id(&self) -> &Document {
         &self.id
+    }
+
+    /// What the session was started with.
+    #[must_use]
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// The point in time that all reads of a snapshot session see, once it is known.
+    #[must_use]
+    pub fn snapshot_time(&self) -> Option<Timestamp> {
+        self.state.snapshot_time()
     }
 
     /// The highest cluster time that the session has seen.

@@ -8,7 +8,7 @@ use mongo_client_core::{
     concern::{ReadConcern, WriteConcern},
     error::Result,
     net::ServerAddress,
-    options::ClientOptions,
+    options::{ClientOptions, DriverInfo},
     read_preference::{ReadPreference, SelectionCriteria},
     topology::TopologyDescription,
 };
@@ -303,6 +303,15 @@ impl Client {
     #[must_use = "nothing happens until it is awaited or run"]
     pub fn shutdown(self) -> Shutdown {
         self.inner.shutdown()
+    }
+
+    /// See [`Client::append_metadata`](crate::Client::append_metadata).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a `|`, and for more than there is room for.
+    pub fn append_metadata(&self, driver_info: DriverInfo) -> Result<()> {
+        self.inner.append_metadata(driver_info)
     }
 
     /// The driver's handle, for tests.

@@ -12,13 +12,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::Client;
 use crate::{
     action::{
-        Aggregate, Count, CountDocuments, CreateIndex, Delete, Distinct, DropCollection, DropIndex,
-        EstimatedDocumentCount, Find, FindOne, FindOneAndDelete, FindOneAndReplace,
-        FindOneAndUpdate, InsertMany, InsertOne, ListIndexNames, ListIndexes, Multiple,
-        RenameCollection, ReplaceOne, Update,
+        Aggregate, Count, CountDocuments, CreateIndex, CreateSearchIndex, Delete, Distinct,
+        DropCollection, DropIndex, DropSearchIndex, EstimatedDocumentCount, Find, FindOne,
+        FindOneAndDelete, FindOneAndReplace, FindOneAndUpdate, InsertMany, InsertOne,
+        ListIndexNames, ListIndexes, ListSearchIndexes, Multiple, RenameCollection, ReplaceOne,
+        Update, UpdateSearchIndex,
     },
     namespace::Namespace,
-    options::{IndexModel, UpdateModifications},
+    options::{IndexModel, SearchIndexModel, UpdateModifications},
 };
 
 /// A collection of documents that are read and written as `T`, for blocking code: a cheap place to
@@ -209,6 +210,41 @@ impl<T: Send + Sync> Collection<T> {
     /// Lists the names of the collection's indexes.
     pub fn list_index_names(&self) -> ListIndexNames<'_> {
         self.inner.list_index_names()
+    }
+}
+
+/// The verbs on search indexes; see [the module](crate::action) for their errors.
+impl<T: Send + Sync> Collection<T> {
+    /// Creates a search index, in the background of the server, and gives its name.
+    pub fn create_search_index(&self, model: SearchIndexModel) -> CreateSearchIndex<'_> {
+        self.inner.create_search_index(model)
+    }
+
+    /// Creates search indexes with one command.
+    pub fn create_search_indexes(
+        &self,
+        models: impl IntoIterator<Item = SearchIndexModel>,
+    ) -> CreateSearchIndex<'_, Multiple> {
+        self.inner.create_search_indexes(models)
+    }
+
+    /// Gives the search index of this name another definition.
+    pub fn update_search_index(
+        &self,
+        name: impl Into<String>,
+        definition: Document,
+    ) -> UpdateSearchIndex<'_> {
+        self.inner.update_search_index(name, definition)
+    }
+
+    /// Removes the search index of this name; fine when the collection does not exist.
+    pub fn drop_search_index(&self, name: impl Into<String>) -> DropSearchIndex<'_> {
+        self.inner.drop_search_index(name)
+    }
+
+    /// Lists the search indexes of the collection; `.run()` gives a cursor.
+    pub fn list_search_indexes(&self) -> ListSearchIndexes<'_> {
+        self.inner.list_search_indexes()
     }
 }
 

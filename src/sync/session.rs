@@ -3,6 +3,7 @@
 use mongo_client_core::{
     bson::{Document, Timestamp},
     error::Result,
+    options::SessionOptions,
     session::ClusterTime,
 };
 
@@ -57,6 +58,25 @@ impl ClientSession {
     #[must_use]
     pub fn operation_time(&self) -> Option<Timestamp> {
         self.inner.operation_time()
+    }
+
+    /// What the session was started with.
+    #[must_use]
+    pub fn options(&self) -> &SessionOptions {
+        self.inner.options()
+    }
+
+    /// The point in time that all reads of a snapshot session see, once it is known.
+    #[must_use]
+    pub fn snapshot_time(&self) -> Option<Timestamp> {
+        self.inner.snapshot_time()
+    }
+
+    /// Whether a network error occurred in the session. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.inner.is_dirty()
     }
 
     /// Advances the session's cluster time, for causal consistency with another session.

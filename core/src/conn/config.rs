@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use bson::Document;
 
+use super::ClientMetadata;
 use crate::{
     auth::AuthCache,
     net::ServerAddress,
@@ -29,8 +30,8 @@ pub struct ConnectionConfig {
     pub server_api: Option<ServerApi>,
     /// Whether the address is a load balancer's.
     pub load_balanced: bool,
-    /// The `client` document, see [`client_metadata`](super::client_metadata).
-    pub client_metadata: Document,
+    /// The `client` document.
+    pub client_metadata: ClientMetadata,
     /// The limit from creation to established; `None` or zero for none.
     pub connect_timeout: Option<Duration>,
     /// The limit for each reply on application connections; `None` or zero for none.
@@ -51,7 +52,7 @@ impl ConnectionConfig {
             compressors: Vec::new(),
             server_api: None,
             load_balanced: false,
-            client_metadata: Document::new(),
+            client_metadata: Document::new().into(),
             connect_timeout: Some(DEFAULT_CONNECT_TIMEOUT),
             socket_timeout: None,
             message_len_max: MESSAGE_LEN_MAX,

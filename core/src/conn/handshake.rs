@@ -96,7 +96,7 @@ impl Handshake {
             ("isMaster", doc! { "isMaster": 1, "helloOk": true })
         };
         command.insert("backpressure", "2");
-        command.insert("client", config.client_metadata.clone());
+        command.insert("client", config.client_metadata.document());
         let offered = offered(config).map(|c| Bson::from(c.as_str()));
         command.insert("compression", offered.collect::<Vec<_>>());
         if config.load_balanced {

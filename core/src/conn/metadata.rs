@@ -3,7 +3,10 @@
 //! The environment is an argument. The document has at most 512 bytes; what does not fit is left
 //! out in the order that the specification "MongoDB Handshake" gives ("Limitations").
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use bson::{Document, doc};
 
@@ -125,6 +128,88 @@ impl HandshakeEnvironment {
             env.insert("container", container);
         }
         env
+    }
+}
+
+/// The `client` document of a client, to which wrapping libraries may add themselves at any time.
+/// Clones share it.
+#[derive(Clone)]
+pub struct ClientMetadata(Arc<RwLock<Content>>);
+
+struct Content {
+    app_name: Option<String>,
+    driver_info: Vec<DriverInfo>,
+    environment: HandshakeEnvironment,
+    document: Document,
+}
+
+impl ClientMetadata {
+    /// The document of [`client_metadata`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_metadata`].
+    pub fn new(
+        app_name: Option<&str>,
+        driver_info: &[DriverInfo],
+        environment: &HandshakeEnvironment,
+    ) -> Result<Self> {
+        let document = client_metadata(app_name, driver_info, environment)?;
+        Ok(Self(Arc::new(RwLock::new(Content {
+            app_name: app_name.map(str::to_owned),
+            driver_info: driver_info.to_vec(),
+            environment: environment.clone(),
+            document,
+        }))))
+    }
+
+    /// Adds a wrapping library, for the connections that are made from now on. One that was added
+    /// before changes nothing (Handshake: "Appending metadata").
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_metadata`]; then nothing is added.
+    pub fn append(&self, info: DriverInfo) -> Result<()> {
+        let mut content = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Content {
+            app_name,
+            driver_info,
+            environment,
+            document,
+        } = &mut *content;
+        driver_info.push(info);
+        match client_metadata(app_name.as_deref(), driver_info, environment) {
+            Ok(appended) => *document = appended,
+            Err(error) => {
+                driver_info.pop();
+                return Err(error);
+            }
+        }
+        // One that changes nothing is not kept, so that they do not become more for ever.
+        let last = driver_info.len() - 1;
+        if driver_info[..last].contains(&driver_info[last]) {
+            driver_info.pop();
+        }
+        Ok(())
+    }
+
+    /// The document for a connection that is made now.
+    #[must_use]
+    pub fn document(&self) -> Document {
+        let content = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        content.document.clone()
+    }
+}
+
+/// Nothing but this document, until something is added.
+impl From<Document> for ClientMetadata {
+    fn from(document: Document) -> Self {
+        Self(Arc::new(RwLock::new(Content {
+            app_name: None,
+            driver_info: Vec::new(),
+            environment: HandshakeEnvironment::default(),
+            document,
+        })))
     }
 }
 

@@ -161,3 +161,34 @@ fn app_name_has_at_most_128_bytes() {
     };
     assert!(client_metadata(None, &[huge], &environment(&[])).is_err());
 }
+
+#[test]
+fn libraries_are_appended_once_and_only_if_they_are_valid() {
+    let info = |name: &str| DriverInfo {
+        name: name.to_owned(),
+        version: Some("1.2".to_owned()),
+        platform: Some(String::new()),
+    };
+    let first = [info("first")];
+    let metadata = ClientMetadata::new(None, &first, &environment(&[])).unwrap();
+    let shared = metadata.clone();
+    let names = || {
+        let document = metadata.document();
+        let driver = document.get_document("driver").unwrap();
+        driver.get_str("name").unwrap().to_owned()
+    };
+    assert_eq!(names(), "mongo-client|first");
+    shared.append(info("second")).unwrap();
+    assert_eq!(names(), "mongo-client|first|second");
+    // An empty field is as good as none.
+    let mut unset = info("second");
+    unset.platform = None;
+    for again in [info("second"), info("first"), unset] {
+        shared.append(again).unwrap();
+        assert_eq!(names(), "mongo-client|first|second");
+    }
+    assert!(shared.append(info("a|b")).is_err());
+    assert!(shared.append(info(&"long".repeat(200))).is_err());
+    shared.append(info("third")).unwrap();
+    assert_eq!(names(), "mongo-client|first|second|third");
+}

@@ -14,11 +14,11 @@ use crate::{
     action::{
         create_index,
         drop_index::{self, Which},
-        list_indexes,
+        list_indexes, search_index,
     },
     options::{
         CommitQuorum, CreateIndexOptions, DropIndexOptions, IndexModel, IndexOptions,
-        ListIndexesOptions,
+        ListIndexesOptions, SearchIndexModel, SearchIndexType,
     },
 };
 
@@ -111,4 +111,39 @@ fn indexes_are_listed_by_the_primary() {
     assert_eq!(spec.retryability, Retryability::Read);
     assert_eq!((spec.read_concern, settings.batch_size), (None, Some(2)));
     assert_eq!(settings.comment, Some("c".into()));
+}
+
+#[test]
+fn search_indexes_know_no_concerns() {
+    let definition = doc! { "mappings": { "dynamic": true } };
+    let model = SearchIndexModel::builder().definition(definition.clone());
+    let full = model
+        .clone()
+        .name("n".to_owned())
+        .index_type(SearchIndexType::VectorSearch);
+    let spec = search_index::build_create(&scope(), &[model, full]).unwrap();
+    let expected = doc! {
+        "createSearchIndexes": "coll",
+        "indexes": [
+            { "definition": definition.clone() },
+            { "definition": definition.clone(), "name": "n", "type": "vectorSearch" },
+        ],
+    };
+    assert_eq!(body(&spec), expected);
+    assert!(spec.write_concern.is_none());
+    let spec = search_index::build_update(&scope(), "n", &definition).unwrap();
+    let expected = doc! { "updateSearchIndex": "coll", "name": "n", "definition": definition };
+    assert_eq!(body(&spec), expected);
+    let spec = search_index::build_drop(&scope(), "n").unwrap();
+    assert_eq!(body(&spec), doc! { "dropSearchIndex": "coll", "name": "n" });
+    assert!(spec.write_concern.is_none());
+    for (name, stage) in [(None, doc! {}), (Some("n"), doc! { "name": "n" })] {
+        let (spec, _) = search_index::build_list(&scope(), name, None).unwrap();
+        let pipeline = [doc! { "$listSearchIndexes": stage }];
+        let expected = doc! { "aggregate": "coll", "pipeline": pipeline.to_vec(), "cursor": {} };
+        assert_eq!(body(&spec), expected);
+        assert_eq!(spec.read_concern, None);
+    }
+    let message = invalid(search_index::build_create(&scope(), &[]));
+    assert!(message.contains("at least one"), "{message}");
 }
