@@ -111,7 +111,7 @@ fn later_commands_carry_the_waiting_time_and_to_newer_servers_the_comment() {
         ..CursorSpec::default()
     };
     let spec = first(42, 0..0, spec).get_more();
-    let sent = doc! { "getMore": 42_i64, "collection": "coll", "maxTimeMS": 250 };
+    let sent = doc! { "getMore": 42_i64, "collection": "some.coll", "maxTimeMS": 250 };
     assert_eq!(body(&spec), sent);
     let newer = spec.newer.unwrap();
     assert_eq!(newer.fields, rawdoc! { "comment": "why" });
