@@ -54,6 +54,8 @@ struct Exchange {
     /// The `responseTo` that the next message must have.
     answers: i32,
     deadline: Option<Instant>,
+    /// Whether the deadline is that of `socketTimeoutMS` and not the caller's.
+    by_socket_timeout: bool,
     /// False for an unacknowledged write.
     expects_reply: bool,
     exhaust: bool,
@@ -308,6 +310,9 @@ impl Connection {
         };
         let text = match timer {
             ConnTimer::Connect => "connectTimeoutMS elapsed before the connection was established",
+            ConnTimer::Exchange if self.ends_by_socket_timeout() => {
+                "socketTimeoutMS elapsed before the reply arrived"
+            }
             ConnTimer::Exchange => "the reply did not arrive in time",
             ConnTimer::Drain => "the reply of an abandoned command did not arrive in time",
         };
@@ -343,10 +348,12 @@ impl Connection {
                 return Err(BeginError::Tls(error));
             }
         }
+        let (deadline, by_socket_timeout) = self.exchange_deadline(deadline, now);
         self.state = State::Busy(Exchange {
             id: ExchangeId(id),
             answers: id,
-            deadline: self.exchange_deadline(deadline, now),
+            deadline,
+            by_socket_timeout,
             expects_reply: !request.more_to_come,
             exhaust: request.exhaust_allowed,
             written: false,
@@ -356,9 +363,10 @@ impl Connection {
 
     /// Sets a new deadline for the exchange in progress: monitors do so for each streamed reply.
     pub fn set_deadline(&mut self, deadline: Option<Instant>, now: Instant) {
-        let deadline = self.exchange_deadline(deadline, now);
+        let (deadline, by_socket_timeout) = self.exchange_deadline(deadline, now);
         if let State::Busy(exchange) | State::Streaming(exchange) = &mut self.state {
             exchange.deadline = deadline;
+            exchange.by_socket_timeout = by_socket_timeout;
         }
     }
 
@@ -444,13 +452,26 @@ impl Connection {
         self.channel.room()
     }
 
+    /// The earlier of the caller's deadline and that of `socketTimeoutMS`, and whether it is the
+    /// latter.
     #[inline]
-    fn exchange_deadline(&self, deadline: Option<Instant>, now: Instant) -> Option<Instant> {
+    fn exchange_deadline(
+        &self,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> (Option<Instant>, bool) {
         let socket = match self.purpose {
             Purpose::Application => limit(self.config.socket_timeout, now),
             Purpose::Monitor | Purpose::RttProbe => None,
         };
-        [deadline, socket].into_iter().flatten().min()
+        match (deadline, socket) {
+            (Some(deadline), Some(socket)) => (Some(deadline.min(socket)), socket < deadline),
+            (deadline, socket) => (deadline.or(socket), socket.is_some()),
+        }
+    }
+
+    fn ends_by_socket_timeout(&self) -> bool {
+        matches!(&self.state, State::Busy(e) | State::Streaming(e) if e.by_socket_timeout)
     }
 
     #[inline]
@@ -566,6 +587,7 @@ impl Connection {
             exchange.answers = incoming.request_id;
             if self.purpose == Purpose::Application {
                 let renewed = limit(self.config.socket_timeout, now);
+                exchange.by_socket_timeout |= renewed.is_some();
                 exchange.deadline = renewed.or(exchange.deadline);
             }
             self.state = State::Streaming(exchange);

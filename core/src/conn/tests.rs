@@ -278,8 +278,9 @@ fn deadline_is_the_earlier_of_the_callers_and_the_socket_timeout() {
         config.socket_timeout = Some(seconds(10));
         let mut peer = Peer::established(config, purpose, usize::MAX);
         assert_eq!(peer.conn.poll_timeout(), None);
-        let given = given.map(|s| peer.now + seconds(s));
-        peer.conn.begin(&ping(), given, peer.now).unwrap();
+        let started = peer.now;
+        let given = given.map(|s| started + seconds(s));
+        peer.conn.begin(&ping(), given, started).unwrap();
         let expected = expected.map(|s| (peer.now + seconds(s), ConnTimer::Exchange));
         assert_eq!(peer.conn.poll_timeout(), expected);
         let Some((at, _)) = expected else { continue };
@@ -289,6 +290,9 @@ fn deadline_is_the_earlier_of_the_callers_and_the_socket_timeout() {
         peer.conn.handle_timeout(at);
         let closed = peer.closed();
         assert!(closed.error.is_network_timeout());
+        let by_option = expected == Some((started + seconds(10), ConnTimer::Exchange));
+        let text = closed.error.to_string();
+        assert_eq!(text.contains("socketTimeoutMS"), by_option, "{text}");
         assert_eq!(closed.phase, Phase::Established);
     }
 }

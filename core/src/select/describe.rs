@@ -41,6 +41,9 @@ pub fn describe_failure(view: &TopologyView, criteria: &Criteria) -> String {
     }
     if topology.servers.is_empty() {
         out.push_str("; no servers");
+        if let Some(dropped) = &view.last_dropped {
+            let _ = write!(out, ": {dropped}");
+        }
     }
     for server in topology.servers.values() {
         let _ = write!(out, "; {}: {}", server.address, server.server_type);

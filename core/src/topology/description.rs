@@ -294,6 +294,8 @@ pub struct TopologyView {
     pub generations: BTreeMap<ServerId, Generation>,
     /// Whether the topology was closed.
     pub closed: bool,
+    /// The server that was dropped last because it does not belong to the deployment, and why.
+    pub last_dropped: Option<Arc<str>>,
 }
 
 impl TopologyView {
@@ -305,6 +307,7 @@ impl TopologyView {
             version: 1,
             generations: generations.collect(),
             closed: false,
+            last_dropped: None,
             description,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     sync::Arc,
     time::Duration,
 };
@@ -19,6 +20,8 @@ pub(super) struct Draft {
     pub(super) max_set_version: Option<i64>,
     pub(super) max_election_id: Option<ObjectId>,
     pub(super) servers: BTreeMap<ServerId, Arc<ServerDescription>>,
+    /// The server that was dropped last, and why, for the errors of failed selections.
+    pub(super) last_dropped: Option<Arc<str>>,
     next_id: u32,
 }
 
@@ -31,6 +34,7 @@ impl Draft {
             max_set_version: None,
             max_election_id: None,
             servers: BTreeMap::new(),
+            last_dropped: None,
             next_id: 0,
         }
     }
@@ -82,6 +86,13 @@ impl Draft {
                 let server = Arc::new(ServerDescription::unknown(address));
                 self.servers.insert(id, server);
             }
+        }
+    }
+
+    /// Removes a server that does not belong to the deployment.
+    pub(super) fn drop_server(&mut self, id: ServerId, why: impl Display) {
+        if let Some(server) = self.servers.remove(&id) {
+            self.last_dropped = Some(format!("{} was dropped: {why}", server.address).into());
         }
     }
 

@@ -69,6 +69,7 @@ impl Topology {
                 description: Arc::clone(&nothing),
                 generations: BTreeMap::new(),
                 closed: false,
+                last_dropped: None,
             }),
             description: nothing,
             pools: BTreeMap::new(),

@@ -152,6 +152,7 @@ impl Topology {
             description: Arc::clone(&self.description),
             generations,
             closed: self.closed,
+            last_dropped: self.draft.last_dropped.clone(),
         });
         self.actions
             .push_back(TopologyAction::Publish(Arc::clone(&self.view)));

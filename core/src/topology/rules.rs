@@ -39,16 +39,14 @@ pub(super) fn apply(
             if seeds_len == 1 {
                 draft.topology_type = T::Single;
             } else {
-                draft.servers.remove(&id);
+                draft.drop_server(id, "a standalone server cannot be one of several");
             }
         }
         (T::Unknown, S::Mongos, _) => draft.topology_type = T::Sharded,
         (T::Sharded, S::Unknown | S::Mongos, _) => {}
-        (T::Sharded, _, _) => {
-            draft.servers.remove(&id);
-        }
+        (T::Sharded, _, _) => draft.drop_server(id, "it is no mongos, as others are"),
         (_, S::Standalone | S::Mongos, _) => {
-            draft.servers.remove(&id);
+            draft.drop_server(id, "it is no member of a replica set");
             check_if_has_primary(draft);
         }
         (_, S::RsPrimary, Some(hello)) => return update_from_primary(draft, id, &new, hello),
@@ -103,8 +101,22 @@ fn accept_set_name(draft: &mut Draft, hello: &HelloReply) -> bool {
     draft.set_name == hello.set_name
 }
 
-fn mismatched_me(server: &ServerDescription, hello: &HelloReply) -> bool {
-    hello.me.as_ref().is_some_and(|me| *me != server.address)
+/// Why a member of another set is dropped.
+fn other_set(hello: &HelloReply) -> String {
+    let name = hello.set_name.as_deref().unwrap_or_default();
+    format!("its setName is {name:?}")
+}
+
+/// The name that the server has for itself, if that is not the one it is known by.
+fn mismatched_me<'a>(
+    server: &ServerDescription,
+    hello: &'a HelloReply,
+) -> Option<&'a ServerAddress> {
+    hello.me.as_ref().filter(|me| **me != server.address)
+}
+
+fn drop_misnamed(draft: &mut Draft, id: ServerId, me: &ServerAddress) {
+    draft.drop_server(id, format_args!("it calls itself {me}"));
 }
 
 fn members(hello: &HelloReply) -> impl Iterator<Item = &ServerAddress> {
@@ -123,12 +135,12 @@ fn update_without_primary(
     hello: &HelloReply,
 ) {
     if !accept_set_name(draft, hello) {
-        draft.servers.remove(&id);
+        draft.drop_server(id, other_set(hello));
         return;
     }
     draft.add_members(members(hello));
-    if mismatched_me(new, hello) {
-        draft.servers.remove(&id);
+    if let Some(me) = mismatched_me(new, hello) {
+        drop_misnamed(draft, id, me);
     }
 }
 
@@ -139,8 +151,10 @@ fn update_with_primary_from_member(
     new: &ServerDescription,
     hello: &HelloReply,
 ) {
-    if draft.set_name != hello.set_name || mismatched_me(new, hello) {
-        draft.servers.remove(&id);
+    if draft.set_name != hello.set_name {
+        draft.drop_server(id, other_set(hello));
+    } else if let Some(me) = mismatched_me(new, hello) {
+        drop_misnamed(draft, id, me);
     }
     check_if_has_primary(draft);
 }
@@ -153,7 +167,7 @@ fn update_from_primary(
     hello: &HelloReply,
 ) -> Vec<ServerId> {
     if !accept_set_name(draft, hello) {
-        draft.servers.remove(&id);
+        draft.drop_server(id, other_set(hello));
         check_if_has_primary(draft);
         return Vec::new();
     }

@@ -108,19 +108,27 @@ fn servers_that_do_not_fit_are_named_by_what_is_wrong() {
             "several standalone servers",
             read(&pair(alone), |options| options.repl_set_name = None),
             selection,
-            &["no servers"],
+            &["no servers", "a standalone server cannot be one of several"],
         ),
         (
             "standalone servers in place of a set",
             read(&pair(alone), |_| {}),
             selection,
-            &["replica set \"rs\"", "no servers"],
+            &[
+                "replica set \"rs\"",
+                "no servers",
+                "no member of a replica set",
+            ],
         ),
         (
             "the set's name is another",
             read(&Servers::replica_set(1, &[A, B]), another),
             selection,
-            &["replica set \"another\"", "no servers"],
+            &[
+                "replica set \"another\"",
+                "no servers",
+                "its setName is \"rs\"",
+            ],
         ),
         (
             "the only server's set has another name",

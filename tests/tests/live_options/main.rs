@@ -98,6 +98,7 @@ mod serial_standalone {
 
             let error = people.find_one(doc! {}).await.unwrap_err();
             assert!(error.is_network_timeout(), "{error:?}");
+            assert!(error.to_string().contains("socketTimeoutMS"), "{error}");
             people.find_one(doc! {}).await.unwrap();
 
             let finds = events.started("find");
