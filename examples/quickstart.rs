@@ -1,8 +1,11 @@
 //! Writes 1,000 documents while the primary steps down, and loses none.
 //!
-//! `cargo xtask quickstart` starts a replica set and runs this against it; with a set of your own:
-//! `cargo run --example quickstart -- 'mongodb://HOST,HOST,HOST/?replicaSet=NAME'`. A second argument
-//! names the runtime: `tokio`, or `smol` and `async-std` with the features of the same names.
+//! `cargo run --example quickstart` runs at once, against a simulated replica set of three inside
+//! this process, on real sockets: nothing has to be installed. With `MONGODB_URI` in the environment,
+//! or a connection string as first argument, it runs against that set:
+//! `cargo run --example quickstart -- 'mongodb://HOST,HOST,HOST/?replicaSet=NAME'`; `cargo xtask
+//! quickstart` starts a real one. A second argument (`--` for no first one) names the runtime:
+//! `tokio`, or `smol` and `async-std` with the features of the same names.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -18,8 +21,10 @@ use mongo_client::event::command::CommandEvent;
 use mongo_client::options::{ClientOptions, WriteConcern};
 use mongo_client::runtime::Runtime;
 use mongo_client::{Client, Collection};
+use mongo_client_sim::{Instant, Seeded, Served, SetConfig, SimReplicaSet};
 use serde::{Deserialize, Serialize};
 
+const SET: &str = "simulated";
 const DOCUMENTS: u32 = 1_000;
 const STEP_DOWN_AT: u32 = 400;
 
@@ -34,11 +39,22 @@ type Attempts = Arc<Mutex<BTreeMap<i64, u32>>>;
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    let Some(uri) = args.next() else {
-        eprintln!("usage: quickstart URI [RUNTIME]");
-        return ExitCode::FAILURE;
-    };
+    let given = args.next().or_else(|| std::env::var("MONGODB_URI").ok());
     let name = args.next().unwrap_or_else(|| "tokio".to_owned());
+    let mut simulated = None;
+    let uri = match given.filter(|uri| uri != "--") {
+        Some(uri) => uri,
+        None => match simulate() {
+            Ok(set) => {
+                println!("deployment:     three simulated servers in this process");
+                simulated.insert(set).uri(Some(SET))
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+    };
     let Some(result) = run_on(&name, &uri) else {
         eprintln!("quickstart is built without the feature {name}");
         return ExitCode::FAILURE;
@@ -51,6 +67,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A replica set of three on ports of this machine, which elects a primary quickly.
+fn simulate() -> std::io::Result<Served<SimReplicaSet>> {
+    Served::start(3, |addresses, wall_epoch_ms| {
+        let mut config = SetConfig::new(SET, addresses);
+        config.wall_epoch_ms = wall_epoch_ms;
+        config.election_timeout = Duration::from_millis(300);
+        config.lag = Duration::from_micros(200);
+        let choices = Box::new(Seeded::new(wall_epoch_ms.unsigned_abs()));
+        SimReplicaSet::new(config, choices, Instant::ZERO)
+    })
 }
 
 /// Runs everything in the executor of a runtime; `None` for one that is not there.

@@ -12,6 +12,12 @@ pub trait Deployment: Send {
     /// The servers' addresses.
     fn addresses(&self) -> Vec<String>;
 
+    /// Whether the server at a place in the list of addresses takes connections.
+    fn listens(&self, server: usize) -> bool {
+        let _ = server;
+        true
+    }
+
     /// A client dials the server at a place in the list of addresses; false when nobody listens.
     /// The connection's number must be new.
     fn accept(&mut self, server: usize, connection: u64, now: Instant) -> bool;

@@ -72,6 +72,7 @@ pub(crate) struct World {
 
 /// Something that happens at an instant.
 pub(crate) enum Event {
+    Call(Box<dyn FnOnce() + Send>),
     Wake(Waker),
     Deliver(SharedPipe, usize),
     Close(SharedPipe, std::io::ErrorKind),
@@ -287,6 +288,7 @@ impl Sim {
             world.payloads.remove(&id)
         };
         match event {
+            Some(Event::Call(call)) => call(),
             Some(Event::Wake(waker)) => waker.wake(),
             Some(Event::Deliver(pipe, bytes)) => pipe.deliver(bytes),
             Some(Event::Close(pipe, why)) => pipe.close(why),

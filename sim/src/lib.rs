@@ -19,6 +19,7 @@ mod datagram;
 mod deployment;
 mod executor;
 mod failure;
+mod host;
 mod listing;
 mod machinery;
 mod net;
@@ -27,16 +28,21 @@ mod script;
 mod server;
 mod set;
 mod store;
+mod tcp;
 mod wire;
+
+pub use mongo_client_core::time::Instant;
 
 pub use self::{
     choices::{Choices, Listed, Seeded},
     deployment::Deployment,
     executor::{Sim, Stats},
+    host::Hosted,
     listing::Listing,
     machinery::in_machinery,
-    net::{Behaviour, Peer, PeerOutput},
+    net::{Behaviour, Peer, PeerOutput, Wire},
     script::{Script, Scripted, hello_reply, member_reply, request_document},
     server::{Hook, OpTime, Output, Scene, Seen, ServerConfig, SimServer},
     set::{SetConfig, SimReplicaSet},
+    tcp::Served,
 };

@@ -21,6 +21,14 @@ use crate::{
 pub trait Peer: Send {
     /// The client has written bytes; they may be part of a message or several.
     fn receive(&mut self, bytes: &[u8], out: &mut PeerOutput<'_>);
+
+    /// The connection is made; over the wire the peer can send at any time.
+    fn opened(&mut self, wire: Wire) {
+        let _ = wire;
+    }
+
+    /// The client has closed the connection.
+    fn closed(&mut self) {}
 }
 
 impl<F: FnMut(&[u8], &mut PeerOutput<'_>) + Send> Peer for F {
@@ -62,6 +70,55 @@ impl PeerOutput<'_> {
     /// Resets the connection after a delay, and after all bytes sent so far.
     pub fn reset_after(&mut self, delay: Duration) {
         self.close = Some((io::ErrorKind::ConnectionReset, delay));
+    }
+}
+
+/// A peer's way to send without being asked.
+#[derive(Clone)]
+pub struct Wire {
+    pub(crate) sim: Sim,
+    pub(crate) pipe: SharedPipe,
+    pub(crate) latency: Duration,
+    pub(crate) flow: Flow,
+}
+
+impl Wire {
+    /// Sends bytes, which arrive together after the listener's latency.
+    pub fn send(&self, bytes: &[u8]) {
+        self.pipe.lock().bytes.extend(bytes);
+        self.schedule(vec![(bytes.len(), self.latency)], None);
+    }
+
+    /// Closes the connection in order after all bytes sent so far.
+    pub fn close(&self) {
+        let close = (io::ErrorKind::UnexpectedEof, self.latency);
+        self.schedule(Vec::new(), Some(close));
+    }
+
+    /// Resets the connection after all bytes sent so far.
+    pub fn reset(&self) {
+        let close = (io::ErrorKind::ConnectionReset, self.latency);
+        self.schedule(Vec::new(), Some(close));
+    }
+
+    /// Schedules what the peer has sent; with a pause it arrives chunk by chunk.
+    fn schedule(&self, sent: Vec<(usize, Duration)>, close: Option<(io::ErrorKind, Duration)>) {
+        let mut world = lock(&self.sim.world);
+        let now = world.now;
+        let mut last = now;
+        for (mut len, delay) in sent {
+            last = last.max(now + delay);
+            while !self.flow.pause.is_zero() && len > self.flow.chunk {
+                world.at(last, Event::Deliver(self.pipe.clone(), self.flow.chunk));
+                len -= self.flow.chunk;
+                last = last + self.flow.pause;
+            }
+            world.at(last, Event::Deliver(self.pipe.clone(), len));
+        }
+        if let Some((why, delay)) = close {
+            let at = last.max(now + delay);
+            world.at(at, Event::Close(self.pipe.clone(), why));
+        }
     }
 }
 
@@ -233,18 +290,17 @@ impl SharedPipe {
 
 /// The client's end of a connection.
 pub(crate) struct SimStream {
-    pub(crate) sim: Sim,
-    pub(crate) pipe: SharedPipe,
+    pub(crate) wire: Wire,
     pub(crate) peer: Box<dyn Peer>,
-    pub(crate) latency: Duration,
-    pub(crate) flow: Flow,
     /// When the next chunk may be written.
     pub(crate) writable: Instant,
 }
 
 impl Drop for SimStream {
     fn drop(&mut self) {
-        self.pipe.lock().client_open = false;
+        self.wire.pipe.lock().client_open = false;
+        let _own = Machinery::enter();
+        self.peer.closed();
     }
 }
 
@@ -283,9 +339,9 @@ impl SimStream {
         take: impl FnOnce(Drain<'_, u8>),
     ) -> Poll<io::Result<usize>> {
         let _own = Machinery::enter();
-        lock(&self.sim.world).stats.reads += 1;
-        let mut pipe = self.pipe.lock();
-        let n = pipe.arrived.min(most).min(self.flow.chunk);
+        lock(&self.wire.sim.world).stats.reads += 1;
+        let mut pipe = self.wire.pipe.lock();
+        let n = pipe.arrived.min(most).min(self.wire.flow.chunk);
         if n > 0 {
             take(pipe.bytes.drain(..n));
             pipe.arrived -= n;
@@ -305,7 +361,7 @@ impl SimStream {
     fn write(&mut self, cx: &Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let _own = Machinery::enter();
         let now = {
-            let mut world = lock(&self.sim.world);
+            let mut world = lock(&self.wire.sim.world);
             world.stats.writes += 1;
             if world.now < self.writable {
                 world.at(self.writable, Event::Wake(cx.waker().clone()));
@@ -313,8 +369,8 @@ impl SimStream {
             }
             world.now
         };
-        self.writable = now + self.flow.pause;
-        let mut pipe = self.pipe.lock();
+        self.writable = now + self.wire.flow.pause;
+        let mut pipe = self.wire.pipe.lock();
         if let Some(why) = pipe.closed {
             return Poll::Ready(Err(why.into()));
         }
@@ -322,9 +378,9 @@ impl SimStream {
             buffer: &mut pipe.bytes,
             sent: Vec::new(),
             close: None,
-            latency: self.latency,
+            latency: self.wire.latency,
         };
-        let mut left = self.flow.chunk;
+        let mut left = self.wire.flow.chunk;
         for slice in slices {
             let n = slice.len().min(left);
             self.peer.receive(&slice[..n], &mut out);
@@ -332,32 +388,8 @@ impl SimStream {
         }
         let (sent, close) = (out.sent, out.close);
         drop(pipe);
-        self.answer(now, sent, close);
-        Poll::Ready(Ok(self.flow.chunk - left))
-    }
-
-    /// Schedules what the peer has sent; with a pause it arrives chunk by chunk.
-    fn answer(
-        &self,
-        now: Instant,
-        sent: Vec<(usize, Duration)>,
-        close: Option<(io::ErrorKind, Duration)>,
-    ) {
-        let mut world = lock(&self.sim.world);
-        let mut last = now;
-        for (mut len, delay) in sent {
-            last = last.max(now + delay);
-            while !self.flow.pause.is_zero() && len > self.flow.chunk {
-                world.at(last, Event::Deliver(self.pipe.clone(), self.flow.chunk));
-                len -= self.flow.chunk;
-                last = last + self.flow.pause;
-            }
-            world.at(last, Event::Deliver(self.pipe.clone(), len));
-        }
-        if let Some((why, delay)) = close {
-            let at = last.max(now + delay);
-            world.at(at, Event::Close(self.pipe.clone(), why));
-        }
+        self.wire.schedule(sent, close);
+        Poll::Ready(Ok(self.wire.flow.chunk - left))
     }
 }
 
@@ -383,7 +415,7 @@ impl AsyncWrite for SimStream {
     }
 
     fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pipe.lock().client_open = false;
+        self.wire.pipe.lock().client_open = false;
         Poll::Ready(Ok(()))
     }
 }

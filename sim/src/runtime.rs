@@ -17,7 +17,7 @@ use crate::{
     datagram,
     executor::{Event, Sim, lock},
     machinery::Machinery,
-    net::{Behaviour, SharedPipe, SimStream},
+    net::{Behaviour, SharedPipe, SimStream, Wire},
 };
 
 /// The wall clock at the zero of the virtual clock: 2026-01-01.
@@ -164,13 +164,17 @@ fn accept(sim: &Sim, address: &str) -> io::Result<BoxStream> {
             now,
         )
     };
-    let peer = accept(id);
-    Ok(Box::new(SimStream {
+    let wire = Wire {
         sim: sim.clone(),
         pipe,
-        peer,
         latency,
         flow,
+    };
+    let mut peer = accept(id);
+    peer.opened(wire.clone());
+    Ok(Box::new(SimStream {
+        wire,
+        peer,
         writable,
     }))
 }

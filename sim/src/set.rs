@@ -442,6 +442,10 @@ impl Deployment for SimReplicaSet {
         self.config.addresses.clone()
     }
 
+    fn listens(&self, server: usize) -> bool {
+        self.members.get(server).is_some_and(|member| member.up)
+    }
+
     fn accept(&mut self, server: usize, connection: u64, _now: Instant) -> bool {
         let Some(member) = self.members.get_mut(server).filter(|m| m.up) else {
             return false;

@@ -87,6 +87,8 @@ pub(crate) struct Spec {
     pub(crate) aliases: &'static [&'static str],
     kind: Kind,
     admin: bool,
+    /// Whether the real server ignores fields that it does not know.
+    lenient: bool,
     /// The fields of its own.
     pub(crate) fields: &'static [&'static str],
     /// Fields of the real server that are not simulated.
@@ -105,6 +107,7 @@ const fn spec(
         aliases: &[],
         kind,
         admin: false,
+        lenient: false,
         fields,
         left_out: &[],
         run,
@@ -119,6 +122,11 @@ impl Spec {
 
     const fn admin(mut self) -> Self {
         self.admin = true;
+        self
+    }
+
+    const fn lenient(mut self) -> Self {
+        self.lenient = true;
         self
     }
 
@@ -166,7 +174,9 @@ pub(crate) const SPECS: &[Spec] = &[
         "hint",
         "let",
     ]),
-    spec("buildInfo", Kind::Any, &[], admin::build_info).aliases(&["buildinfo"]),
+    spec("buildInfo", Kind::Any, &[], admin::build_info)
+        .aliases(&["buildinfo"])
+        .lenient(),
     spec(
         "configureFailPoint",
         Kind::Any,
@@ -286,7 +296,8 @@ pub(crate) const SPECS: &[Spec] = &[
         ],
         hello::run,
     )
-    .aliases(&["isMaster", "ismaster"]),
+    .aliases(&["isMaster", "ismaster"])
+    .lenient(),
     spec(
         "insert",
         Kind::Write,
@@ -308,7 +319,7 @@ pub(crate) const SPECS: &[Spec] = &[
     )
     .admin(),
     spec("listIndexes", Kind::Read, &["cursor"], indexes::list),
-    spec("ping", Kind::Any, &[], admin::ping),
+    spec("ping", Kind::Any, &[], admin::ping).lenient(),
     spec(
         "replSetStepDown",
         Kind::Any,
@@ -576,7 +587,8 @@ fn check_fields(spec: &Spec, command: &Document) -> Result<()> {
                 spec.name
             )));
         }
-        if !spec.fields.contains(&field) && !COMMON.contains(&field) {
+        let known = spec.fields.contains(&field) || COMMON.contains(&field);
+        if !known && !spec.lenient {
             let name = if spec.name == "find" {
                 "FindCommandRequest"
             } else {
