@@ -34,6 +34,7 @@ mod insert_one;
 mod list_collections;
 mod list_databases;
 mod list_indexes;
+mod map_reduce;
 mod modify_collection;
 mod open;
 mod raw_batches;
@@ -77,6 +78,7 @@ pub use self::{
     list_collections::{ListCollectionNames, ListCollections},
     list_databases::{ListDatabaseNames, ListDatabases},
     list_indexes::{ListIndexNames, ListIndexes},
+    map_reduce::MapReduce,
     modify_collection::ModifyCollection,
     raw_batches::RawBatches,
     rename::RenameCollection,

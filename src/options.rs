@@ -38,7 +38,7 @@ pub use self::{
     collation::{
         Collation, CollationAlternate, CollationCaseFirst, CollationMaxVariable, CollationStrength,
     },
-    collection::{ModifyCollectionOptions, RenameCollectionOptions},
+    collection::{MapReduceOptions, ModifyCollectionOptions, RenameCollectionOptions},
     common::{CursorType, Hint, ReturnDocument, UpdateModifications},
     database::{
         ChangeStreamPreAndPostImages, ClusteredIndex, CollectionOptions, CreateCollectionOptions,
@@ -62,7 +62,7 @@ pub use self::{
     },
 };
 pub(crate) use self::{
-    collection::{modify_collection_setters, rename_collection_setters},
+    collection::{map_reduce_setters, modify_collection_setters, rename_collection_setters},
     database::{
         create_collection_setters, drop_collection_setters, drop_database_setters, fsync_setters,
         list_collections_setters, list_databases_setters, run_command_setters,

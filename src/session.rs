@@ -18,7 +18,8 @@ use crate::client::Client;
 /// A session: groups operations, causally consistent by default.
 ///
 /// Dropping it returns its server session to the client's pool. A session is used by one operation
-/// at a time, which the exclusive borrow of `session` setters enforces.
+/// at a time, which the exclusive borrow of `session` setters enforces. Servers forget sessions that
+/// rest: one that is not used within a minute after its start may fail when it is.
 ///
 /// In a causally consistent session every operation sees what the ones before it have done; writes
 /// that nobody acknowledges (`w: 0`) cannot be used in a session.

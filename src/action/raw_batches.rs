@@ -4,17 +4,21 @@ use mongo_client_core::{cursor::CursorSpec, error::Result, op::CommandSpec};
 
 use super::{
     Aggregate, ExplicitSession, Find, ImplicitSession, ListCollections, ListIndexes, Place,
-    RunCursorCommand, action, aggregate, find, list_collections, list_indexes,
+    RunCursorCommand, action, aggregate,
+    drop::existing,
+    find, list_collections, list_indexes,
     open::{open, open_in},
     run_command,
 };
-use crate::cursor::{RawBatchCursor, SessionRawBatchCursor};
+use crate::cursor::{Cursor, RawBatchCursor, SessionCursor, SessionRawBatchCursor};
 
 /// Runs a verb for whole batches; made by `batch` of the verbs that give cursors.
 #[must_use = "verbs do nothing unless awaited or run"]
 pub struct RawBatches<'a, S = ImplicitSession> {
     place: &'a Place,
     built: Result<(CommandSpec, CursorSpec)>,
+    /// Whether a collection that does not exist has no results, in place of an error.
+    lenient: bool,
     session: S,
 }
 
@@ -27,14 +31,25 @@ impl<S> std::fmt::Debug for RawBatches<'_, S> {
 
 impl RawBatches<'_> {
     async fn perform(self) -> Result<RawBatchCursor> {
-        open(self.place, self.built?).await.map(RawBatchCursor::new)
+        let opened = open(self.place, self.built?).await;
+        let cursor = match self.lenient {
+            true => existing(opened)?,
+            false => Some(opened?),
+        };
+        let none = || Cursor::empty(self.place.client.clone());
+        Ok(RawBatchCursor::new(cursor.unwrap_or_else(none)))
     }
 }
 
 impl RawBatches<'_, ExplicitSession<'_>> {
     async fn perform(self) -> Result<SessionRawBatchCursor> {
-        let cursor = open_in(self.place, self.built?, self.session.0).await?;
-        Ok(SessionRawBatchCursor::new(cursor))
+        let opened = open_in(self.place, self.built?, self.session.0).await;
+        let cursor = match self.lenient {
+            true => existing(opened)?,
+            false => Some(opened?),
+        };
+        let none = || SessionCursor::empty(self.place.client.clone());
+        Ok(SessionRawBatchCursor::new(cursor.unwrap_or_else(none)))
     }
 }
 
@@ -46,7 +61,7 @@ action!(
 
 /// Gives a verb its `batch`.
 macro_rules! batches {
-    (impl [$($generics:tt)*] $target:ty, |$verb:ident| $build:expr) => {
+    (impl [$($generics:tt)*] $target:ty, $lenient:literal, |$verb:ident| $build:expr) => {
         impl<'a, $($generics)*> $target {
             /// Asks for whole batches, undecoded: awaiting gives a [`RawBatchCursor`], or a
             /// [`SessionRawBatchCursor`] in a caller's session.
@@ -55,6 +70,7 @@ macro_rules! batches {
                 RawBatches {
                     place: $verb.place,
                     built: $build,
+                    lenient: $lenient,
                     session: $verb.session,
                 }
             }
@@ -62,19 +78,19 @@ macro_rules! batches {
     };
 }
 
-batches!(impl [S, T] Aggregate<'a, S, T>, |verb| {
+batches!(impl [S, T] Aggregate<'a, S, T>, false, |verb| {
     aggregate::build(&verb.place.scope, &verb.pipeline, verb.options.as_deref())
 });
-batches!(impl [T, S] Find<'a, T, S>, |verb| {
+batches!(impl [T, S] Find<'a, T, S>, false, |verb| {
     find::build(&verb.place.scope, &verb.filter, verb.options.as_deref())
 });
-batches!(impl [S] ListCollections<'a, S>, |verb| {
+batches!(impl [S] ListCollections<'a, S>, false, |verb| {
     list_collections::build(&verb.place.scope, false, verb.options.as_deref())
 });
-batches!(impl [S] ListIndexes<'a, S>, |verb| {
+batches!(impl [S] ListIndexes<'a, S>, true, |verb| {
     list_indexes::build(&verb.place.scope, verb.options.as_deref())
 });
-batches!(impl [S] RunCursorCommand<'a, S>, |verb| {
+batches!(impl [S] RunCursorCommand<'a, S>, false, |verb| {
     let scope = &verb.place.scope;
     verb.command
         .and_then(|command| run_command::build_cursor(scope, command, verb.options))

@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use bson::{Bson, Document};
-use mongo_client_core::concern::WriteConcern;
+use mongo_client_core::{
+    concern::{ReadConcern, WriteConcern},
+    read_preference::SelectionCriteria,
+};
 
-use super::{ChangeStreamPreAndPostImages, ValidationAction, ValidationLevel, option_struct};
+use super::{
+    ChangeStreamPreAndPostImages, Collation, ValidationAction, ValidationLevel, option_struct,
+};
 
 option_struct! {
     $ rename_collection_setters;
@@ -53,6 +58,42 @@ option_struct! {
         /// The collection or view that a view shows; together with `pipeline`.
         view_on: into String,
         /// The write concern, in place of the database's.
+        write_concern: value WriteConcern,
+    }
+}
+
+option_struct! {
+    $ map_reduce_setters;
+    /// Options of the deprecated `map_reduce`.
+    pub struct MapReduceOptions {
+        /// Whether results that are written skip the validation of documents.
+        bypass_document_validation: value bool,
+        /// The rules for comparing strings.
+        collation: value Collation,
+        /// A value that shows up in the server's logs and profiles.
+        comment: into Bson,
+        /// Which documents to take. Default: all.
+        filter: value Document,
+        /// JavaScript that makes the result of a key of its value.
+        finalize: into String,
+        /// How many documents to take at most.
+        limit: value u64,
+        /// How long the server may work on it, in milliseconds on the wire.
+        max_time: value Duration,
+        /// Where the results go: `{ "inline": 1 }`, or `replace`, `merge` or `reduce` with the name of
+        /// a collection. Default: inline.
+        out: value Document,
+        /// The read concern of inline results, in place of the collection's.
+        read_concern: value ReadConcern,
+        /// Variables of the JavaScript.
+        scope: value Document,
+        /// Which servers may give inline results, in place of the collection's criteria.
+        selection_criteria: into SelectionCriteria,
+        /// The order in which documents are taken.
+        sort: value Document,
+        /// Whether the server tells how long it took. Default: false.
+        verbose: value bool,
+        /// The write concern of results that are written, in place of the collection's.
         write_concern: value WriteConcern,
     }
 }

@@ -15,8 +15,8 @@ use crate::{
         Aggregate, Count, CountDocuments, CreateIndex, CreateSearchIndex, Delete, Distinct,
         DropCollection, DropIndex, DropSearchIndex, EstimatedDocumentCount, Find, FindOne,
         FindOneAndDelete, FindOneAndReplace, FindOneAndUpdate, InsertMany, InsertOne,
-        ListIndexNames, ListIndexes, ListSearchIndexes, Multiple, RenameCollection, ReplaceOne,
-        Update, UpdateSearchIndex,
+        ListIndexNames, ListIndexes, ListSearchIndexes, MapReduce, Multiple, RenameCollection,
+        ReplaceOne, Update, UpdateSearchIndex,
     },
     namespace::Namespace,
     options::{IndexModel, SearchIndexModel, UpdateModifications},
@@ -109,6 +109,14 @@ impl<T: Send + Sync> Collection<T> {
     pub fn count(&self, filter: Document) -> Count<'_> {
         #[expect(deprecated, reason = "the blocking form of it")]
         self.inner.count(filter)
+    }
+
+    /// Runs JavaScript over the documents; see
+    /// [`Collection::map_reduce`](crate::Collection::map_reduce).
+    #[deprecated(note = "servers recommend an aggregation instead")]
+    pub fn map_reduce(&self, map: impl Into<String>, reduce: impl Into<String>) -> MapReduce<'_> {
+        #[expect(deprecated, reason = "the blocking form of it")]
+        self.inner.map_reduce(map, reduce)
     }
 
     /// Estimates the number of all documents from the collection's metadata; fast.

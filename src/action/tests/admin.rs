@@ -13,12 +13,12 @@ use self::probe::{Probe, ProbeOptions};
 use super::{body, invalid, scope};
 use crate::{
     action::{
-        Action, create_collection, drop, list_collections, list_databases, modify_collection,
-        rename, run_command,
+        Action, create_collection, drop, list_collections, list_databases, map_reduce,
+        modify_collection, rename, run_command,
     },
     options::{
         ChangeStreamPreAndPostImages, CreateCollectionOptions, FindOneOptions, FindOptions,
-        ListCollectionsOptions, ListDatabasesOptions, ModifyCollectionOptions,
+        ListCollectionsOptions, ListDatabasesOptions, MapReduceOptions, ModifyCollectionOptions,
         RenameCollectionOptions, TimeseriesOptions, ValidationLevel,
     },
 };
@@ -230,4 +230,40 @@ fn a_modification_sends_what_is_set() {
     };
     assert_eq!(body(&spec), expected);
     assert_eq!(spec.write_concern, Some(WriteConcern::majority()));
+}
+
+#[test]
+fn map_reduce_reads_or_writes_but_is_never_retried() {
+    let build = |options: Option<&MapReduceOptions>| {
+        map_reduce::build(&scope(), "m".into(), "r".into(), options).unwrap()
+    };
+    let code = |text: &str| Bson::JavaScriptCode(text.into());
+    let inline = build(None);
+    let expected = doc! {
+        "mapReduce": "coll", "map": code("m"), "reduce": code("r"), "out": { "inline": 1 },
+    };
+    assert_eq!(body(&inline), expected);
+    assert!(matches!(
+        inline.target,
+        Target::Read(ReadPreference::Nearest { .. })
+    ));
+    assert_eq!(inline.retryability, Retryability::None);
+    assert!(inline.write_concern.is_none());
+
+    let options = MapReduceOptions::builder()
+        .out(doc! { "replace": "other" })
+        .filter(doc! { "a": 1 })
+        .finalize("f".to_owned())
+        .limit(3)
+        .build();
+    let written = build(Some(&options));
+    let expected = doc! {
+        "mapReduce": "coll", "map": code("m"), "reduce": code("r"), "out": { "replace": "other" },
+        "query": { "a": 1 }, "limit": 3, "finalize": code("f"),
+    };
+    assert_eq!(body(&written), expected);
+    assert!(matches!(written.target, Target::Write));
+    assert_eq!(written.retryability, Retryability::None);
+    assert_eq!(written.write_concern, Some(WriteConcern::majority()));
+    assert!(written.check_write_concern_error);
 }
