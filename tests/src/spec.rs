@@ -65,6 +65,7 @@ pub fn suites() -> Vec<Suite> {
         rtt::SUITE,
         selection::LOGIC,
         selection::IN_WINDOW,
+        crate::unified::schema::SUITE,
     ]
 }
 

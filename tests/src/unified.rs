@@ -16,9 +16,11 @@ mod expectations;
 pub mod format;
 mod logs;
 pub mod matching;
+mod must_fail;
 mod operations;
 mod plan;
 mod requirements;
+pub mod schema;
 mod version;
 
 pub use self::{

@@ -95,13 +95,25 @@ impl Args {
             .map_err(|why| self.bad("readPreference", why))
     }
 
+    /// Everything that is left, for what reads its own options.
+    pub(super) fn options(self) -> Checked<Document> {
+        self.refuse_postponed()?;
+        Ok(self.rest)
+    }
+
+    fn refuse_postponed(&self) -> Checked {
+        let found = POSTPONED
+            .iter()
+            .find(|(name, _)| self.rest.contains_key(name));
+        match found {
+            Some((_, feature)) => Err(Stop::Skipped(format!("{feature} is postponed"))),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that nothing is left.
     pub(super) fn finish(self) -> Checked {
-        for (name, feature) in POSTPONED {
-            if self.rest.contains_key(name) {
-                return Err(Stop::Skipped(format!("{feature} is postponed")));
-            }
-        }
+        self.refuse_postponed()?;
         match self.rest.keys().next() {
             Some(name) => Err(self.bad(name, "it is not supported")),
             None => Ok(()),

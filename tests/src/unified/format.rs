@@ -4,7 +4,7 @@
 use bson::{Bson, Document};
 use serde::{Deserialize, Deserializer};
 
-use super::{requirements::Requirement, version::Version};
+use super::{requirements::Requirement, schema, version::Version};
 use crate::spec::value;
 
 /// A test file.
@@ -149,6 +149,7 @@ impl TestFile {
     ///
     /// When it is not of the format, or of a version that this runner does not know.
     pub fn load(json: &serde_json::Value) -> Result<Self, String> {
+        schema::check(json).map_err(|violation| violation.to_string())?;
         let document = value::document(json)?;
         let file: Self = bson::deserialize_from_document(document).map_err(|e| e.to_string())?;
         let version = Version::parse(&file.schema_version)?;

@@ -11,6 +11,7 @@ use super::{
     Deployment, Kind, Stop, Version,
     case::run_case,
     format::{Case, TestFile},
+    must_fail,
     requirements::{Unmet, check_any},
 };
 use crate::spec::{Outcome, Report, SpecFile, in_folder};
@@ -24,6 +25,8 @@ pub struct Filter {
     pub case: Option<String>,
     /// Each case on every deployment that meets its requirements.
     pub full: bool,
+    /// Only these deployments; all when there are none.
+    pub only: Vec<Kind>,
     /// Tell each case as it ends.
     pub verbose: bool,
 }
@@ -105,7 +108,7 @@ fn plan(
     let loaded = match TestFile::load(&file.json) {
         Ok(loaded) => Arc::new(loaded),
         Err(why) => {
-            let outcome = verdict(Err(Stop::Failed(why)), must_fail);
+            let outcome = verdict(Err(Stop::Failed(why)), &file.relative, must_fail);
             let cases = file.json["tests"].as_array().into_iter().flatten();
             for case in cases {
                 let description = case["description"].as_str().unwrap_or_default();
@@ -130,10 +133,9 @@ fn plan(
     }
 }
 
-fn verdict(result: Result<(), Stop>, must_fail: bool) -> Outcome {
+fn verdict(result: Result<(), Stop>, relative: &str, must_fail: bool) -> Outcome {
     match result {
-        Ok(()) if must_fail => Outcome::Failed("it passed, but it has to fail".into()),
-        Err(Stop::Failed(_)) if must_fail => Outcome::Passed,
+        result if must_fail => must_fail::verdict(relative, result),
         Ok(()) => Outcome::Passed,
         Err(Stop::Failed(why)) => Outcome::Failed(why),
         Err(Stop::Skipped(why)) => Outcome::Skipped(why),
@@ -206,7 +208,7 @@ async fn run_all(planned: &[Planned], filter: &Filter) -> Result<Results, String
     let (version, parameters) = first.ask().await.map_err(|stop| format!("{stop:?}"))?;
     let mut lists: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
     for index in wanting {
-        match place(&planned[index], version, &parameters, filter.full) {
+        match place(&planned[index], version, &parameters, filter) {
             Ok(Ok(kinds)) => {
                 for kind in kinds {
                     lists.entry(kind).or_default().push(index);
@@ -240,11 +242,12 @@ fn place(
     case: &Planned,
     version: Version,
     parameters: &Document,
-    all: bool,
+    filter: &Filter,
 ) -> Result<Result<Vec<Kind>, Unmet>, String> {
     let mut kinds = Vec::new();
     let mut nearest: Option<Unmet> = None;
-    for kind in Kind::ALL {
+    let wanted = |kind: &Kind| filter.only.is_empty() || filter.only.contains(kind);
+    for kind in Kind::ALL.into_iter().filter(wanted) {
         let facts = kind.facts(version, parameters.clone());
         let file = check_any(case.file.run_on_requirements.as_deref(), &facts)?;
         let own = check_any(case.case().run_on_requirements.as_deref(), &facts)?;
@@ -255,7 +258,7 @@ fn place(
             }
         }
     }
-    if !all {
+    if !filter.full {
         kinds.truncate(1);
     }
     Ok(match nearest {
@@ -306,7 +309,11 @@ async fn run_on(
         } else {
             String::new()
         };
-        results.push((index, suffix, verdict(result, case.must_fail)));
+        results.push((
+            index,
+            suffix,
+            verdict(result, &case.relative, case.must_fail),
+        ));
     }
     deployment.internal().close().await;
     Ok(results)

@@ -11,7 +11,7 @@ use mongo_client::{
     results::UpdateResult,
 };
 
-use super::{Done, Output, collection::number, inserted, missing, perform, session};
+use super::{Done, Output, collection::number, index, inserted, perform, session};
 use crate::unified::{
     Checked, Stop,
     arguments::{Args, fill},
@@ -35,7 +35,7 @@ pub(super) async fn execute(
         "findOneAndDelete" => find_one_and_delete(run, collection, args).await,
         "findOneAndReplace" => find_one_and_replace(run, collection, args).await,
         "findOneAndUpdate" => find_one_and_update(run, collection, args).await,
-        _ => Err(missing(name, "collection").into()),
+        _ => index::execute(run, collection, name, args).await,
     }
 }
 
