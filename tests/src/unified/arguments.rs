@@ -14,11 +14,7 @@ use serde::de::DeserializeOwned;
 use super::{Checked, Stop};
 
 /// Options that the specifications have and this client postpones, with the feature's name.
-const POSTPONED: [(&str, &str); 3] = [
-    ("rawData", "rawData"),
-    ("timeoutMS", "timeoutMS"),
-    ("timeoutMode", "timeoutMS"),
-];
+const POSTPONED: [(&str, &str); 2] = [("timeoutMS", "timeoutMS"), ("timeoutMode", "timeoutMS")];
 
 /// The arguments of an operation that nobody has taken yet.
 #[derive(Debug)]

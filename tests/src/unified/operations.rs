@@ -63,7 +63,7 @@ pub(super) type Done = Result<Output, Failure>;
 
 /// Operations of the specifications that the client does not offer, with the feature that they
 /// belong to where an own issue brings it.
-const MISSING: [(&str, &str); 22] = [
+const MISSING: [(&str, &str); 17] = [
     ("abortTransaction", "transactions are postponed"),
     ("assertSessionPinned", "transactions are postponed"),
     (
@@ -74,21 +74,16 @@ const MISSING: [(&str, &str); 22] = [
     ("bulkWrite", "bulkWrite is postponed"),
     ("clientBulkWrite", "bulkWrite is postponed"),
     ("commitTransaction", "transactions are postponed"),
-    ("count", ""),
     ("createChangeStream", "change streams are postponed"),
     ("createSearchIndex", ""),
     ("createSearchIndexes", ""),
     ("dropSearchIndex", ""),
     ("listSearchIndexes", ""),
     ("mapReduce", ""),
-    ("modifyCollection", ""),
-    ("appendMetadata", ""),
-    ("rename", ""),
     ("startTransaction", "transactions are postponed"),
     ("targetedFailPoint", "transactions are postponed"),
     ("updateSearchIndex", ""),
     ("withTransaction", "transactions are postponed"),
-    ("getSnapshotTime", ""),
 ];
 
 /// Ends a case because of an operation that is not there.

@@ -142,11 +142,20 @@ fn verdict(result: Result<(), Stop>, relative: &str, must_fail: bool) -> Outcome
     }
 }
 
+/// Cases that are about `timeoutMS` although they set none.
+const UNSAID: [(&str, &str); 1] = [(
+    "csot/runCursorCommand.json",
+    "Tailable cursor awaitData iteration timeoutMS is refreshed for getMore - failure",
+)];
+
 /// Why a case cannot run at all, for a reason that it names itself.
 fn postponed(case: &Planned) -> Option<String> {
     let (file, test) = (&case.file, case.case());
     if let Some(reason) = &test.skip_reason {
         return Some(format!("skipReason: {reason}"));
+    }
+    if UNSAID.contains(&(case.relative.as_str(), test.description.as_str())) {
+        return Some("timeoutMS is postponed".into());
     }
     if case.relative.starts_with("data_lake/") {
         return Some("Atlas Data Lake".into());
@@ -251,9 +260,9 @@ fn place(
         let facts = kind.facts(version, parameters.clone());
         let file = check_any(case.file.run_on_requirements.as_deref(), &facts)?;
         let own = check_any(case.case().run_on_requirements.as_deref(), &facts)?;
-        match file.and(own) {
-            Ok(()) => kinds.push(kind),
-            Err(unmet) => {
+        match file.err().max(own.err()) {
+            None => kinds.push(kind),
+            Some(unmet) => {
                 nearest = Some(nearest.map_or(unmet.clone(), |nearest| nearest.min(unmet)));
             }
         }

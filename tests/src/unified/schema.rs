@@ -175,16 +175,19 @@ impl Fields {
     fn check(&self, object: &Map<String, Value>, place: &Place<'_>) -> Result<(), Violation> {
         place.require(object.len() >= self.least, "minProperties")?;
         place.require(object.len() <= self.most, "maxProperties")?;
+        let known = |name: &str| self.known.iter().find(|(known, _)| *known == name);
         for (name, value) in object {
-            let inside = place.inside(format!(".{name}"));
-            match self.known.iter().find(|(known, _)| known == name) {
-                Some((_, shape)) => shape.check(value, &inside)?,
-                None => inside.broken("additionalProperties")?,
+            if let Some((_, shape)) = known(name) {
+                shape.check(value, &place.inside(format!(".{name}")))?;
             }
         }
         for name in self.required {
             let inside = place.inside(format!(".{name}"));
             inside.require(object.contains_key(*name), "required")?;
+        }
+        for name in object.keys() {
+            let inside = place.inside(format!(".{name}"));
+            inside.require(known(name).is_some(), "additionalProperties")?;
         }
         for (one, other) in self.conflicts {
             let both = object.contains_key(*one) && object.contains_key(*other);

@@ -1,11 +1,9 @@
 //! Operations of clients.
 
-use std::sync::Arc;
-
 use bson::{Bson, Document};
-use mongo_client::options::{DropDatabaseOptions, ListDatabasesOptions};
+use mongo_client::options::{DriverInfo, DropDatabaseOptions, ListDatabasesOptions};
 
-use super::{Done, Output, missing};
+use super::{Done, Output, missing, perform, session};
 use crate::unified::{
     Stop,
     arguments::{Args, fill},
@@ -13,12 +11,7 @@ use crate::unified::{
     client::ClientEntity,
 };
 
-pub(super) async fn execute(
-    _run: &Arc<Run>,
-    entity: &ClientEntity,
-    name: &str,
-    mut args: Args,
-) -> Done {
+pub(super) async fn execute(run: &Run, entity: &ClientEntity, name: &str, mut args: Args) -> Done {
     let client = &entity.client;
     match name {
         "close" => {
@@ -27,13 +20,11 @@ pub(super) async fn execute(
             Ok(Output::Nothing)
         }
         "listDatabases" => {
-            if args.raw("session").is_some() {
-                return Err(unsupported_session(name));
-            }
+            let mut held = session(run, &mut args).await?;
             let mut options = ListDatabasesOptions::default();
             fill!(args => options: filter, comment, authorized_databases);
             args.finish()?;
-            let databases = client.list_databases().with_options(options).await?;
+            let databases = perform!(client.list_databases().with_options(options), held);
             let documents = databases.iter().map(|database| {
                 bson::serialize_to_document(database).map_err(|e| Stop::Failed(e.to_string()))
             });
@@ -58,21 +49,26 @@ pub(super) async fn execute(
             Ok(Output::Documents(documents.collect::<Vec<Document>>()))
         }
         "dropDatabase" => {
-            if args.raw("session").is_some() {
-                return Err(unsupported_session(name));
-            }
+            let mut held = session(run, &mut args).await?;
             let database: String = args.required("database")?;
             let mut options = DropDatabaseOptions::default();
             options.write_concern = args.write_concern()?;
             args.finish()?;
-            client.drop_database(database).with_options(options).await?;
+            let database = client.database(&database);
+            perform!(database.drop().with_options(options), held);
+            Ok(Output::Nothing)
+        }
+        "appendMetadata" => {
+            let given: Document = args.required("driverInfoOptions")?;
+            args.finish()?;
+            let field = |name: &str| given.get_str(name).ok().map(str::to_owned);
+            let mut info = DriverInfo::default();
+            info.name = field("name").unwrap_or_default();
+            info.version = field("version");
+            info.platform = field("platform");
+            client.append_metadata(info)?;
             Ok(Output::Nothing)
         }
         _ => Err(missing(name, "client").into()),
     }
-}
-
-/// The verb takes no session yet.
-pub(super) fn unsupported_session(name: &str) -> super::Failure {
-    Stop::Skipped(format!("operation {name} with a session not offered yet")).into()
 }

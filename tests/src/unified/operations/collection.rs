@@ -37,6 +37,7 @@ pub(super) async fn execute(
         "createFindCursor" => create_find_cursor(run, collection, client, args).await,
         "aggregate" => aggregate(run, collection, args).await,
         "countDocuments" => count_documents(run, collection, args).await,
+        "count" => count(run, collection, args).await,
         "estimatedDocumentCount" => estimated_document_count(collection, args).await,
         "distinct" => distinct(run, collection, args).await,
         _ => write::execute(run, collection, name, args).await,
@@ -46,7 +47,7 @@ pub(super) async fn execute(
 fn find_options(args: &mut Args) -> Checked<FindOptions> {
     let mut options = FindOptions::default();
     fill!(args => options: allow_disk_use, allow_partial_results, batch_size, collation, comment,
-        hint, limit, max, max_scan, min, no_cursor_timeout, projection, return_key, show_record_id,
+        hint, limit, max, max_scan, min, no_cursor_timeout, projection, raw_data, return_key, show_record_id,
         skip, sort);
     options.let_vars = args.opt("let")?;
     options.max_time = args.millis("maxTimeMS")?;
@@ -71,7 +72,7 @@ async fn find_one(run: &Run, collection: &Collection<Document>, mut args: Args) 
     let filter: Document = args.required("filter")?;
     let mut options = FindOneOptions::default();
     fill!(args => options: allow_partial_results, collation, comment, hint, max, max_scan, min,
-        projection, return_key, show_record_id, skip, sort);
+        projection, raw_data, return_key, show_record_id, skip, sort);
     options.let_vars = args.opt("let")?;
     options.max_time = args.millis("maxTimeMS")?;
     options.read_concern = args.read_concern()?;
@@ -110,7 +111,7 @@ async fn create_find_cursor(
 pub(super) fn aggregate_options(args: &mut Args) -> Checked<AggregateOptions> {
     let mut options = AggregateOptions::default();
     fill!(args => options: allow_disk_use, batch_size, bypass_document_validation, collation,
-        comment, hint);
+        comment, hint, raw_data);
     options.let_vars = args.opt("let")?;
     options.max_time = args.millis("maxTimeMS")?;
     options.max_await_time = args.millis("maxAwaitTimeMS")?;
@@ -130,12 +131,27 @@ async fn aggregate(run: &Run, collection: &Collection<Document>, mut args: Args)
     Ok(Output::Documents(documents))
 }
 
+fn count_options(args: &mut Args) -> Checked<CountOptions> {
+    let mut options = CountOptions::default();
+    fill!(args => options: collation, comment, hint, limit, raw_data, skip);
+    options.max_time = args.millis("maxTimeMS")?;
+    Ok(options)
+}
+
+#[expect(deprecated, reason = "the specifications test the old helper too")]
+async fn count(run: &Run, collection: &Collection<Document>, mut args: Args) -> Done {
+    let mut held = session(run, &mut args).await?;
+    let filter: Document = args.required("filter")?;
+    let options = count_options(&mut args)?;
+    args.finish()?;
+    let count = perform!(collection.count(filter).with_options(options), held);
+    Ok(Output::Value(number(count)))
+}
+
 async fn count_documents(run: &Run, collection: &Collection<Document>, mut args: Args) -> Done {
     let mut held = session(run, &mut args).await?;
     let filter: Document = args.required("filter")?;
-    let mut options = CountOptions::default();
-    fill!(args => options: collation, comment, hint, limit, skip);
-    options.max_time = args.millis("maxTimeMS")?;
+    let options = count_options(&mut args)?;
     args.finish()?;
     let count = perform!(
         collection.count_documents(filter).with_options(options),
@@ -146,7 +162,7 @@ async fn count_documents(run: &Run, collection: &Collection<Document>, mut args:
 
 async fn estimated_document_count(collection: &Collection<Document>, mut args: Args) -> Done {
     let mut options = EstimatedDocumentCountOptions::default();
-    fill!(args => options: comment);
+    fill!(args => options: comment, raw_data);
     options.max_time = args.millis("maxTimeMS")?;
     args.finish()?;
     let count = collection
@@ -161,7 +177,7 @@ async fn distinct(run: &Run, collection: &Collection<Document>, mut args: Args) 
     let field: String = args.required("fieldName")?;
     let filter: Document = args.required("filter")?;
     let mut options = DistinctOptions::default();
-    fill!(args => options: collation, comment, hint);
+    fill!(args => options: collation, comment, hint, raw_data);
     options.max_time = args.millis("maxTimeMS")?;
     args.finish()?;
     let values = perform!(

@@ -14,7 +14,7 @@ pub(super) async fn execute(
     match name {
         "iterateUntilDocumentOrError" => {
             args.finish()?;
-            let found = next(&mut cursor).await?;
+            let found = step(&mut cursor, false).await?;
             found.map_or_else(
                 || Err(Stop::from("the cursor ended without a document").into()),
                 |document| Ok(Output::Value(document.into())),
@@ -27,30 +27,33 @@ pub(super) async fn execute(
         }
         "iterateOnce" => {
             args.finish()?;
-            let CursorEntity::Plain(cursor) = &mut *cursor else {
-                return Err(missing("iterateOnce in a session", "cursor").into());
-            };
-            if !cursor.try_advance().await? {
-                return Ok(Output::Nothing);
-            }
-            let document: Document = cursor.deserialize_current()?;
-            Ok(Output::Value(document.into()))
+            let found = step(&mut cursor, true).await?;
+            Ok(found.map_or(Output::Nothing, |document| Output::Value(document.into())))
         }
         _ => Err(missing(name, "cursor").into()),
     }
 }
 
-async fn next(cursor: &mut CursorEntity) -> Result<Option<Document>, super::Failure> {
+/// Goes to the next document; `once`: with one exchange at most.
+async fn step(cursor: &mut CursorEntity, once: bool) -> Result<Option<Document>, super::Failure> {
     match cursor {
-        CursorEntity::Plain(cursor) => Ok(if cursor.advance().await? {
-            Some(cursor.deserialize_current()?)
-        } else {
-            None
-        }),
+        CursorEntity::Plain(cursor) => {
+            let advanced = if once {
+                cursor.try_advance().await?
+            } else {
+                cursor.advance().await?
+            };
+            Ok(advanced.then(|| cursor.deserialize_current()).transpose()?)
+        }
         CursorEntity::InSession(cursor, session) => {
             let mut guard = session.lock().await;
             let session = guard.as_mut().ok_or(Stop::from("the session was ended"))?;
-            Ok(cursor.next(session).await.transpose()?)
+            let advanced = if once {
+                cursor.try_advance(session).await?
+            } else {
+                cursor.advance(session).await?
+            };
+            Ok(advanced.then(|| cursor.deserialize_current()).transpose()?)
         }
         CursorEntity::Closed => Err(Stop::from("the cursor was closed").into()),
     }

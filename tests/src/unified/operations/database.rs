@@ -7,7 +7,7 @@ use mongo_client::{
     Database,
     options::{
         AggregateOptions, CreateCollectionOptions, CursorType, ListCollectionsOptions,
-        RunCommandOptions, RunCursorCommandOptions,
+        ModifyCollectionOptions, RunCommandOptions, RunCursorCommandOptions,
     },
 };
 
@@ -37,6 +37,7 @@ pub(super) async fn execute(
             list_collection_names(run, database, name, args).await
         }
         "createCollection" => create_collection(run, database, client, args).await,
+        "modifyCollection" => modify_collection(run, database, args).await,
         "dropCollection" => drop_collection(run, database, args).await,
         _ => Err(missing(name, "database").into()),
     }
@@ -131,7 +132,7 @@ async fn aggregate(run: &Run, database: &Database, mut args: Args) -> Done {
 
 fn list_options(args: &mut Args) -> Checked<ListCollectionsOptions> {
     let mut options = ListCollectionsOptions::default();
-    fill!(args => options: filter, batch_size, comment, authorized_collections);
+    fill!(args => options: filter, batch_size, comment, authorized_collections, raw_data);
     Ok(options)
 }
 
@@ -188,6 +189,20 @@ async fn create_collection(
         collection,
         Arc::clone(client),
     )))
+}
+
+async fn modify_collection(run: &Run, database: &Database, mut args: Args) -> Done {
+    let mut held = session(run, &mut args).await?;
+    let name: String = args.required("collection")?;
+    let mut options = ModifyCollectionOptions::default();
+    fill!(args => options: capped_max, capped_size, change_stream_pre_and_post_images, comment,
+        dry_run, index, pipeline, timeseries, validation_action, validation_level, validator,
+        view_on);
+    options.expire_after_seconds = args.seconds("expireAfterSeconds")?;
+    options.write_concern = args.write_concern()?;
+    args.finish()?;
+    perform!(database.modify_collection(name).with_options(options), held);
+    Ok(Output::Nothing)
 }
 
 async fn drop_collection(run: &Run, database: &Database, mut args: Args) -> Done {

@@ -1,9 +1,12 @@
-//! Operations of collections on their indexes.
+//! Operations of collections on their indexes and their name.
 
 use bson::{Bson, Document};
 use mongo_client::{
     Collection,
-    options::{CreateIndexOptions, DropIndexOptions, IndexModel, ListIndexesOptions},
+    options::{
+        CreateIndexOptions, DropIndexOptions, IndexModel, ListIndexesOptions,
+        RenameCollectionOptions,
+    },
 };
 
 use super::{Done, Output, collect, missing, perform, session};
@@ -24,6 +27,7 @@ pub(super) async fn execute(
         "dropIndex" | "dropIndexes" => drop_index(run, collection, name, args).await,
         "listIndexes" => list_indexes(run, collection, args).await,
         "listIndexNames" => list_index_names(run, collection, args).await,
+        "rename" => rename(run, collection, args).await,
         _ => Err(missing(name, "collection").into()),
     }
 }
@@ -63,6 +67,17 @@ async fn drop_index(
     };
     args.finish()?;
     perform!(verb.with_options(options), held);
+    Ok(Output::Nothing)
+}
+
+async fn rename(run: &Run, collection: &Collection<Document>, mut args: Args) -> Done {
+    let mut held = session(run, &mut args).await?;
+    let to: String = args.required("to")?;
+    let mut options = RenameCollectionOptions::default();
+    fill!(args => options: comment, drop_target);
+    options.write_concern = args.write_concern()?;
+    args.finish()?;
+    perform!(collection.rename(to).with_options(options), held);
     Ok(Output::Nothing)
 }
 

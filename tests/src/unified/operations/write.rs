@@ -43,7 +43,7 @@ async fn insert_one(run: &Run, collection: &Collection<Document>, mut args: Args
     let mut held = session(run, &mut args).await?;
     let document: Document = args.required("document")?;
     let mut options = InsertOneOptions::default();
-    fill!(args => options: bypass_document_validation, comment);
+    fill!(args => options: bypass_document_validation, comment, raw_data);
     args.finish()?;
     let result = perform!(collection.insert_one(document).with_options(options), held);
     Ok(Output::Value(
@@ -55,7 +55,7 @@ async fn insert_many(run: &Run, collection: &Collection<Document>, mut args: Arg
     let mut held = session(run, &mut args).await?;
     let documents: Vec<Document> = args.required("documents")?;
     let mut options = InsertManyOptions::default();
-    fill!(args => options: bypass_document_validation, comment, ordered);
+    fill!(args => options: bypass_document_validation, comment, ordered, raw_data);
     args.finish()?;
     let result = perform!(
         collection.insert_many(documents).with_options(options),
@@ -82,7 +82,7 @@ async fn update(run: &Run, collection: &Collection<Document>, many: bool, mut ar
     let modifications: UpdateModifications = args.required("update")?;
     let mut options = UpdateOptions::default();
     fill!(args => options: array_filters, bypass_document_validation, collation, comment, hint,
-        upsert, sort);
+        raw_data, upsert, sort);
     options.let_vars = args.opt("let")?;
     args.finish()?;
     let verb = if many {
@@ -98,7 +98,8 @@ async fn replace_one(run: &Run, collection: &Collection<Document>, mut args: Arg
     let filter: Document = args.required("filter")?;
     let replacement: Document = args.required("replacement")?;
     let mut options = ReplaceOptions::default();
-    fill!(args => options: bypass_document_validation, collation, comment, hint, sort, upsert);
+    fill!(args => options: bypass_document_validation, collation, comment, hint, raw_data, sort,
+        upsert);
     options.let_vars = args.opt("let")?;
     args.finish()?;
     let verb = collection.replace_one(filter, replacement);
@@ -109,7 +110,7 @@ async fn delete(run: &Run, collection: &Collection<Document>, many: bool, mut ar
     let mut held = session(run, &mut args).await?;
     let filter: Document = args.required("filter")?;
     let mut options = DeleteOptions::default();
-    fill!(args => options: collation, comment, hint);
+    fill!(args => options: collation, comment, hint, raw_data);
     options.let_vars = args.opt("let")?;
     args.finish()?;
     let verb = if many {
@@ -145,7 +146,7 @@ async fn find_one_and_delete(run: &Run, collection: &Collection<Document>, mut a
     let mut held = session(run, &mut args).await?;
     let filter: Document = args.required("filter")?;
     let mut options = FindOneAndDeleteOptions::default();
-    fill!(args => options: collation, comment, hint, projection, sort);
+    fill!(args => options: collation, comment, hint, projection, raw_data, sort);
     options.let_vars = args.opt("let")?;
     options.max_time = args.millis("maxTimeMS")?;
     args.finish()?;
@@ -162,7 +163,7 @@ async fn find_one_and_replace(
     let filter: Document = args.required("filter")?;
     let replacement: Document = args.required("replacement")?;
     let mut options = FindOneAndReplaceOptions::default();
-    fill!(args => options: bypass_document_validation, collation, comment, hint, projection, sort,
+    fill!(args => options: bypass_document_validation, collation, comment, hint, projection, raw_data, sort,
         upsert);
     options.return_document = return_document(&mut args)?;
     options.let_vars = args.opt("let")?;
@@ -178,7 +179,7 @@ async fn find_one_and_update(run: &Run, collection: &Collection<Document>, mut a
     let modifications: UpdateModifications = args.required("update")?;
     let mut options = FindOneAndUpdateOptions::default();
     fill!(args => options: array_filters, bypass_document_validation, collation, comment, hint,
-        projection, sort, upsert);
+        projection, raw_data, sort, upsert);
     options.return_document = return_document(&mut args)?;
     options.let_vars = args.opt("let")?;
     options.max_time = args.millis("maxTimeMS")?;
