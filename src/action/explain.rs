@@ -10,7 +10,8 @@ use mongo_client_core::{
 use super::{
     Aggregate, CountDocuments, Delete, Distinct, ExplicitSession, Find, FindOne, FindOneAndDelete,
     FindOneAndReplace, FindOneAndUpdate, ImplicitSession, Place, ReplaceOne, Update, action,
-    aggregate, body::Body, count, delete, distinct, find, find_and_modify, session_arg, update,
+    aggregate, body::Body, count, delete, distinct, find, find_and_modify, session_arg,
+    session_setter, update,
 };
 use crate::{
     options::{ExplainOptions, explain_setters},
@@ -29,6 +30,7 @@ pub struct Explain<'a> {
 }
 
 explain_setters!(impl ['a] Explain<'a>);
+session_setter!(impl ['a] Explain<'a>);
 
 impl Explain<'_> {
     async fn perform(self) -> Result<Document> {

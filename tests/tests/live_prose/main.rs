@@ -1,0 +1,32 @@
+//! Prose tests of the specifications, under their numbers, against real servers.
+
+mod causal;
+mod crud;
+mod handshake;
+mod sessions;
+mod verbs;
+
+use bson::Document;
+use mongo_client::Client;
+use mongo_client_tests::live::{self, Recorder};
+
+/// A client and the commands that it sends.
+fn recorded(uri: &str) -> (Client, Recorder) {
+    let mut options = live::options(uri);
+    let recorder = Recorder::attach(&mut options);
+    (live::build(options), recorder)
+}
+
+/// All commands of this name so far.
+fn sent(recorder: &Recorder, name: &str) -> Vec<Document> {
+    let started = recorder.started(name).into_iter();
+    started.map(|event| event.command).collect()
+}
+
+/// The last command of this name.
+fn last(recorder: &Recorder, name: &str) -> Document {
+    let all = sent(recorder, name);
+    all.into_iter()
+        .next_back()
+        .unwrap_or_else(|| panic!("no {name}"))
+}
