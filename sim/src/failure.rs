@@ -62,6 +62,7 @@ const NAMES: &[(i32, &str)] = &[
     (11, "UserNotFound"),
     (13, "Unauthorized"),
     (14, "TypeMismatch"),
+    (16, "InvalidLength"),
     (18, "AuthenticationFailed"),
     (20, "IllegalOperation"),
     (24, "LockTimeout"),

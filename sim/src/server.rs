@@ -14,6 +14,7 @@ mod hello;
 mod log;
 mod member;
 mod park;
+mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -26,10 +27,10 @@ use mongo_client_core::time::Instant;
 pub use self::log::OpTime;
 pub(crate) use self::{
     commands::cursors::Cursor,
-    dispatch::{SPECS, lookup},
     failpoint::DATA_FIELDS,
     log::{Data, Entry, Retry},
     member::{Membership, State},
+    table::{SPECS, lookup},
 };
 use self::{
     failpoint::{FailPoint, Injected},
@@ -313,7 +314,7 @@ impl SimServer {
         let namespace = format!("{database}.{collection}");
         let app_name = self.connections.get(&id)?.app_name.clone();
         self.fail_point
-            .enter(&names, &namespace, app_name.as_deref())
+            .enter(&names, spec.is_write(), &namespace, app_name.as_deref())
     }
 
     /// Goes on after a fail point's block, if there was one.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bson::{Bson, Document};
 
 use crate::{
-    failure::{BAD_VALUE, FAIL_POINT_SET_FAILED, Failure, Result},
+    failure::{BAD_VALUE, FAIL_POINT_SET_FAILED, Failure, ILLEGAL_OPERATION, Result},
     store::value::{truthy, whole},
 };
 
@@ -81,10 +81,15 @@ impl FailPoint {
     pub(crate) fn enter(
         &mut self,
         names: &[&str],
+        is_write: bool,
         namespace: &str,
         app_name: Option<&str>,
     ) -> Option<Injected> {
-        if self.mode == Mode::Off || !self.applies(names, namespace, app_name) {
+        let for_writes = self.data.contains_key("writeConcernError");
+        if self.mode == Mode::Off
+            || (for_writes && !is_write)
+            || !self.applies(names, namespace, app_name)
+        {
             return None;
         }
         match &mut self.mode {
@@ -158,7 +163,11 @@ fn mode(mode: Option<&Bson>) -> Result<Mode> {
                 _ => bad("'mode' must be one of 'off', 'alwaysOn', 'times', and 'skip'".to_owned()),
             }
         }
-        _ => bad("'mode' must be a string or JSON object".to_owned()),
+        None => Err(Failure::new(
+            ILLEGAL_OPERATION,
+            "When setting a failpoint, you must supply a 'mode'",
+        )),
+        Some(_) => bad("'mode' must be a string or JSON object".to_owned()),
     }
 }
 
@@ -174,7 +183,9 @@ mod tests {
     }
 
     fn entered(point: &mut FailPoint, name: &str) -> bool {
-        point.enter(&[name], "db.c", Some("app")).is_some()
+        point
+            .enter(&[name], name == "insert", "db.c", Some("app"))
+            .is_some()
     }
 
     #[test]

@@ -38,7 +38,11 @@ pub(super) fn run(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
                 return Ok(Done::Wait(Wait::Hello(counter), Some(until)));
             }
         }
-        _ => {
+        (None, Some(_)) => {
+            let message = "A request with 'maxAwaitTimeMS' must include a 'topologyVersion'";
+            return Err(Failure::new(31368, message));
+        }
+        (Some(_), None) => {
             let message = "A request with a 'topologyVersion' must include 'maxAwaitTimeMS'";
             return Err(Failure::new(31368, message));
         }

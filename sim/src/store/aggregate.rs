@@ -9,7 +9,7 @@ use super::{
     project::Projection,
     query::Filter,
     sort::Sort,
-    value::{Key, arithmetic, compare, float, show, whole},
+    value::{Key, arithmetic, compare, float, show, type_name, whole},
 };
 use crate::failure::{Failure, Result};
 
@@ -273,6 +273,9 @@ fn group(spec: &Bson) -> Result<Stage> {
             Failure::new(40234, message)
         };
         let object = value.as_document().ok_or_else(not_object)?;
+        if object.is_empty() {
+            return Err(not_object());
+        }
         let mut operators = object.iter();
         let (Some((operator, operand)), None) = (operators.next(), operators.next()) else {
             let message = format!("The field '{field}' must specify one accumulator");
@@ -315,8 +318,11 @@ fn unwind(spec: &Bson) -> Result<Stage> {
             (path, keep, index)
         }
         _ => {
-            let message =
-                "expected either a string or an object as specification for $unwind stage";
+            let found = type_name(spec);
+            let message = format!(
+                "expected either a string or an object as specification for $unwind stage, got \
+                 {found}"
+            );
             return Err(Failure::new(15981, message));
         }
     };
@@ -411,7 +417,7 @@ fn grouped(
     let mut order: Vec<Bson> = Vec::new();
     let mut groups: BTreeMap<Key, Vec<&Document>> = BTreeMap::new();
     for document in documents {
-        let key = id.evaluate(document).unwrap_or(Bson::Null);
+        let key = group_key(id, document);
         let members = groups.entry(Key(key.clone())).or_default();
         if members.is_empty() {
             order.push(key);
@@ -429,6 +435,18 @@ fn grouped(
         out.push(group);
     }
     Ok(out)
+}
+
+/// The key of a document's group; what it lacks is null.
+fn group_key(id: &Expression, document: &Document) -> Bson {
+    let Expression::Document(fields) = id else {
+        return id.evaluate(document).unwrap_or(Bson::Null);
+    };
+    let value = |field: &Expression| field.evaluate(document).unwrap_or(Bson::Null);
+    let fields = fields
+        .iter()
+        .map(|(name, field)| (name.clone(), value(field)));
+    Bson::Document(fields.collect())
 }
 
 fn accumulated(operator: &str, values: &[Option<Bson>]) -> Result<Bson> {

@@ -139,7 +139,7 @@ impl Filter {
             Self::Not(filter) => !filter.matches_in(place),
             Self::Field(path, test) => match place {
                 Place::Document(document) => any_at(document, path, test),
-                Place::Value(value) => leaf(value, test),
+                Place::Value(value) => single(Some(value), test),
             },
         }
     }
@@ -263,6 +263,7 @@ fn operator(path: &[String], name: &str, operand: &Bson, depth: usize) -> Result
         "$elemMatch" => element(path, operand, depth),
         "$not" => match operand.as_document() {
             Some(inner) if is_operators(inner) => Ok(not(field(path, operand, depth + 1)?)),
+            Some(inner) if inner.is_empty() => Err(Failure::new(BAD_VALUE, "$not cannot be empty")),
             Some(_) => Err(Failure::new(
                 BAD_VALUE,
                 "$not needs a document with operators",
@@ -290,14 +291,14 @@ fn list(name: &str, operand: &Bson) -> Result<Vec<Bson>> {
 fn size(operand: &Bson) -> Result<i64> {
     let shown = super::value::show(operand);
     let bad = |what: &str| {
-        let message = format!("Failed to parse $size. Expected {what} in: $size: {shown}");
+        let message = format!("Failed to parse $size. Expected {what}: $size: {shown}");
         Err(Failure::new(BAD_VALUE, message))
     };
     match whole(operand) {
         Some(size) if size >= 0 => Ok(size),
-        Some(_) => bad("a non-negative number"),
+        Some(_) => bad("a non-negative number in"),
         None if super::value::float(operand).is_some() => bad("an integer"),
-        None => bad("a number"),
+        None => bad("a number in"),
     }
 }
 
@@ -402,7 +403,12 @@ fn below(value: &Bson, rest: &[String], test: &Test) -> bool {
                 .parse::<usize>()
                 .ok()
                 .and_then(|index| values.get(index));
-            by_index.is_some_and(|value| below(value, after, test))
+            // A value found by its index stands for itself: its own elements do not count.
+            let found = |value: &Bson| match after {
+                [] => single(Some(value), test),
+                _ => below(value, after, test),
+            };
+            by_index.is_some_and(found)
                 || values
                     .iter()
                     .filter_map(Bson::as_document)

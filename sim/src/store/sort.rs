@@ -45,6 +45,11 @@ impl Sort {
         self.0.is_empty()
     }
 
+    /// Whether everything must be read before the first document is known.
+    pub(crate) fn is_blocking(&self) -> bool {
+        self.0.first().is_some_and(|(path, _)| path[..] != ["_id"])
+    }
+
     /// Sorts; documents that compare equal keep their order.
     pub(crate) fn apply(&self, documents: &mut [Document]) {
         if !self.is_empty() {

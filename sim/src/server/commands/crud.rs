@@ -41,7 +41,11 @@ impl Tally {
         }
     }
 
-    fn reply(self, server: &SimServer, is_update: bool) -> Document {
+    fn reply(mut self, server: &SimServer, call: &Call<'_>, is_update: bool) -> Document {
+        if call.is_unacknowledged {
+            // Who does not want to know is not told.
+            self = Self::default();
+        }
         let mut reply = doc! { "n": self.n };
         if let Some(member) = &server.membership {
             let at = self.at.unwrap_or_else(|| server.data.last());
@@ -143,7 +147,7 @@ pub(in crate::server) fn insert(server: &mut SimServer, call: &Call<'_>) -> Resu
             Ok(outcome)
         },
     );
-    Ok(Done::Reply(tally.reply(server, false)))
+    Ok(Done::Reply(tally.reply(server, call, false)))
 }
 
 fn check_batch(length: usize) -> Result<()> {
@@ -221,7 +225,7 @@ pub(in crate::server) fn update(server: &mut SimServer, call: &Call<'_>) -> Resu
     let tally = each(server, call, parsed, |server, call, updating, statement| {
         update_one(server, call, &ns, &updating, statement)
     });
-    Ok(Done::Reply(tally.reply(server, true)))
+    Ok(Done::Reply(tally.reply(server, call, true)))
 }
 
 fn update_one(
@@ -334,7 +338,7 @@ pub(in crate::server) fn delete(server: &mut SimServer, call: &Call<'_>) -> Resu
             Ok(doc! { "n": n })
         },
     );
-    Ok(Done::Reply(tally.reply(server, false)))
+    Ok(Done::Reply(tally.reply(server, call, false)))
 }
 
 pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
@@ -378,13 +382,14 @@ pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>
         }
         (Some(update), Some((record, before))) => {
             let update = Update::parse(update, false)?;
-            let after = update.apply(&before)?;
+            let after = update.apply(&before).map_err(by_executor)?;
             let value = shown(if new { &after } else { &before });
             let outcome = outcome(doc! { "n": 1, "updatedExisting": true }, Some(value));
             if after == before {
                 return Ok(Done::Reply(outcome));
             }
-            (server.data.store.plan_replace(&ns, record, after)?, outcome)
+            let op = server.data.store.plan_replace(&ns, record, after);
+            (op.map_err(by_executor)?, outcome)
         }
         (Some(update), None) => {
             let update = Update::parse(update, false)?;
@@ -392,17 +397,27 @@ pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>
                 let last = doc! { "n": 0, "updatedExisting": false };
                 return Ok(Done::Reply(outcome(last, None)));
             }
-            let document = with_id(server, update.insert(&filter)?);
+            let document = with_id(server, update.insert(&filter).map_err(by_executor)?);
             let id = document.get("_id").cloned().unwrap_or(Bson::Null);
             let last = doc! { "n": 1, "updatedExisting": false, "upserted": id };
             let outcome = outcome(last, new.then(|| shown(&document)));
-            server.data.store.plan_insert(&ns, document.clone())?;
+            let planned = server.data.store.plan_insert(&ns, document.clone());
+            planned.map_err(by_executor)?;
             server.ensure(&ns, call);
             (server.data.store.plan_insert(&ns, document)?, outcome)
         }
     };
     write(server, call, op, statement, &outcome);
     Ok(Done::Reply(outcome))
+}
+
+/// A failure of findAndModify while it touches documents.
+fn by_executor(failure: Failure) -> Failure {
+    let message = format!(
+        "Plan executor error during findAndModify :: caused by :: {}",
+        failure.message
+    );
+    Failure { message, ..failure }
 }
 
 fn outcome(last: Document, value: Option<Document>) -> Document {

@@ -66,7 +66,8 @@ pub(in crate::server) fn find(server: &mut SimServer, call: &Call<'_>) -> Result
     let found = Found {
         namespace: ns.to_string(),
         documents: documents.into(),
-        knows_end: limited || !sort.is_empty() || filter.id().is_some(),
+        // A sort by `_id` reads the index, and does not know that it has come to the end.
+        knows_end: limited || sort.is_blocking() || filter.id().is_some(),
     };
     if !exists {
         let cursor = doc! { "id": 0_i64, "ns": found.namespace, "firstBatch": [] };
