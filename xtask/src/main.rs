@@ -17,8 +17,9 @@ usage: cargo xtask COMMAND
                                 (standalone, replica-set, auth, tls, x509, compressed)
   test [FILTER ...]             run everything, with real servers (with a filter for
                                 cargo-nextest: only the tests that it names)
-  spec [--dir DIR] [--suite NAME] [--list-skips]
-                                run the specification tests below DIR (default: the fetched ones)
+  spec [--dir DIR] [--suite NAME] [--file PART] [--case PART] [--full] [--verbose] [--list-skips]
+                                run the specification tests below DIR (default: the fetched
+                                ones); those of the unified format run on real servers
   quickstart [--runtime NAME]   show a fail-over on an own replica set
                                 (tokio, async-std or smol; default: tokio)
   tour                          show the members of the documented client, on an own replica set

@@ -39,7 +39,7 @@ impl ClientEntity {
     pub(super) async fn build(deployment: &Deployment, entity: &Document) -> Checked<Self> {
         let empty = Document::new();
         let uri_options = entity.get_document("uriOptions").unwrap_or(&empty);
-        let uri = deployment.uri_for(entity.get_bool("useMultipleMongoses").ok())?;
+        let uri = deployment.uri_for(entity.get_bool("useMultipleMongoses").ok());
         let uri = with_options(&uri, uri_options)?;
         let parsed = ClientOptions::parse_uri(&uri)
             .map_err(|error| Stop::Failed(format!("uriOptions: {uri}: {error}")))?;

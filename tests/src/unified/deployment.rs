@@ -11,6 +11,7 @@ use super::{
     requirements::{Facts, TopologyKind},
     version::Version,
 };
+use crate::fault::Mongos;
 
 /// The deployments that the runner can start, in the order in which cases prefer them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,15 +24,18 @@ pub enum Kind {
     StandaloneAuth,
     /// Three members with users.
     ReplicaSetAuth,
+    /// Two routers of a sort: proxies of a replica set's primary.
+    Routers,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Standalone,
         Self::ReplicaSet,
         Self::StandaloneAuth,
         Self::ReplicaSetAuth,
+        Self::Routers,
     ];
 
     /// What it is called.
@@ -42,6 +46,7 @@ impl Kind {
             Self::ReplicaSet => "replica-set",
             Self::StandaloneAuth => "standalone-auth",
             Self::ReplicaSetAuth => "replica-set-auth",
+            Self::Routers => "routers",
         }
     }
 
@@ -52,6 +57,7 @@ impl Kind {
             topology: match self {
                 Self::Standalone | Self::StandaloneAuth => TopologyKind::Single,
                 Self::ReplicaSet | Self::ReplicaSetAuth => TopologyKind::ReplicaSet,
+                Self::Routers => TopologyKind::Sharded,
             },
             version,
             auth: matches!(self, Self::StandaloneAuth | Self::ReplicaSetAuth),
@@ -64,7 +70,7 @@ impl Kind {
         let name = match self {
             Self::Standalone => "STANDALONE",
             Self::ReplicaSet => "REPLICA_SET",
-            Self::StandaloneAuth => return None,
+            Self::StandaloneAuth | Self::Routers => return None,
             Self::ReplicaSetAuth => "AUTH",
         };
         std::env::var(format!("MONGO_CLIENT_TEST_{name}_URI")).ok()
@@ -74,6 +80,7 @@ impl Kind {
         let mut plan = match self {
             Self::Standalone | Self::StandaloneAuth => Plan::standalone(),
             Self::ReplicaSet | Self::ReplicaSetAuth => Plan::replica_set(3),
+            Self::Routers => Plan::replica_set(1),
         };
         plan.auth = matches!(self, Self::StandaloneAuth | Self::ReplicaSetAuth);
         // A busy machine must not cause elections.
@@ -89,6 +96,7 @@ pub struct Deployment {
     pub kind: Kind,
     uri: String,
     internal: Client,
+    routers: Vec<Mongos>,
     /// Dies with the value, where it is the runner's own.
     _cluster: Mutex<Option<Cluster>>,
 }
@@ -108,6 +116,14 @@ impl Deployment {
                 (cluster.uri(), Some(cluster))
             }
         };
+        let mut routers = Vec::new();
+        if let (Kind::Routers, Some(cluster)) = (kind, &cluster) {
+            let member = cluster.address(0);
+            for _ in 0..2 {
+                let router = crate::rt::outside().block_on(Mongos::start(&member));
+                routers.push(router.map_err(|why| Stop::Failed(format!("a router: {why}")))?);
+            }
+        }
         let internal = ClientOptions::parse_uri(&uri)
             .map(|parsed| parsed.options)
             .and_then(Client::with_options)
@@ -116,6 +132,7 @@ impl Deployment {
             kind,
             uri,
             internal,
+            routers,
             _cluster: Mutex::new(cluster),
         })
     }
@@ -127,8 +144,16 @@ impl Deployment {
     }
 
     /// The connection string for a client entity that wants one router, several, or does not care.
-    pub(super) fn uri_for(&self, _several_routers: Option<bool>) -> Checked<String> {
-        Ok(self.uri.clone())
+    pub(super) fn uri_for(&self, several_routers: Option<bool>) -> String {
+        let routers = match several_routers {
+            Some(false) => self.routers.get(..1).unwrap_or_default(),
+            _ => &self.routers,
+        };
+        if routers.is_empty() {
+            return self.uri.clone();
+        }
+        let hosts: Vec<String> = routers.iter().map(|r| r.address().to_string()).collect();
+        format!("mongodb://{}/", hosts.join(","))
     }
 
     /// The servers' version and parameters.

@@ -1,11 +1,13 @@
 //! Which case runs where, and what came of it.
 //!
 //! Each case runs on the first deployment that meets its requirements. Deployments run side by
-//! side, the cases of one after each other: fail points belong to a server, not to a test.
+//! side, the cases of one after each other: fail points belong to a server, not to a test. A case
+//! that holds up commands for some milliseconds runs alone: the others would delay its timers.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bson::Document;
+use tokio::sync::RwLock;
 
 use super::{
     Deployment, Kind, Stop, Version,
@@ -53,6 +55,8 @@ struct Planned {
     file: Arc<TestFile>,
     index: usize,
     must_fail: bool,
+    /// Whether it measures time.
+    timed: bool,
 }
 
 impl Planned {
@@ -128,6 +132,9 @@ fn plan(
                 file: Arc::clone(&loaded),
                 index,
                 must_fail,
+                timed: file.json["tests"][index]
+                    .to_string()
+                    .contains("blockTimeMS"),
             });
         }
     }
@@ -231,13 +238,14 @@ async fn run_all(planned: &[Planned], filter: &Filter) -> Result<Results, String
         }
     }
     let mut first = Some(first);
+    let alone = RwLock::new(());
     let runs = lists.into_iter().map(|(kind, list)| {
         let ready = if kind == Kind::Standalone {
             first.take()
         } else {
             None
         };
-        run_on(kind, ready, planned, list, filter)
+        run_on(kind, ready, planned, list, filter, &alone)
     });
     for part in futures_util::future::join_all(runs).await {
         results.extend(part?);
@@ -267,6 +275,10 @@ fn place(
             }
         }
     }
+    // Routers of a sort stand in only where nothing real will do.
+    if kinds.len() > 1 {
+        kinds.retain(|kind| *kind != Kind::Routers);
+    }
     if !filter.full {
         kinds.truncate(1);
     }
@@ -294,6 +306,7 @@ async fn run_on(
     planned: &[Planned],
     list: Vec<usize>,
     filter: &Filter,
+    alone: &RwLock<()>,
 ) -> Result<Results, String> {
     let deployment = match ready {
         Some(deployment) => deployment,
@@ -302,6 +315,11 @@ async fn run_on(
     let mut results = Results::new();
     for index in list {
         let case = &planned[index];
+        let (_alone, _together) = if case.timed {
+            (Some(alone.write().await), None)
+        } else {
+            (None, Some(alone.read().await))
+        };
         let begin = std::time::Instant::now();
         let (deployment, file, at) = (Arc::clone(&deployment), Arc::clone(&case.file), case.index);
         // In a task of its own: a panic is a failure of that case alone.
