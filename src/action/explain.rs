@@ -100,7 +100,7 @@ explained!(impl [] ReplaceOne<'a>, |verb| {
 }, verb.session);
 explained!(impl [T] FindOneAndDelete<'a, T>, |verb| {
     let options = verb.options.as_deref();
-    find_and_modify::build_delete(&verb.place.scope, &verb.filter, verb.change, options)
+    find_and_modify::build_delete(&verb.place.scope, &verb.filter, (), options)
 }, verb.session);
 explained!(impl [T] FindOneAndReplace<'a, T>, |verb| {
     let options = verb.options.as_deref();

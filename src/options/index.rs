@@ -109,9 +109,8 @@ impl Serialize for IndexModel {
 impl<'de> Deserialize<'de> for IndexModel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let mut document = Document::deserialize(deserializer)?;
-        let keys = match document.remove("key") {
-            Some(Bson::Document(keys)) => keys,
-            _ => return Err(de::Error::custom("an index: key is not a document")),
+        let Some(Bson::Document(keys)) = document.remove("key") else {
+            return Err(de::Error::custom("an index: key is not a document"));
         };
         let options = IndexOptions::read(document).map_err(de::Error::custom)?;
         Ok(Self {

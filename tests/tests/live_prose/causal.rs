@@ -65,16 +65,12 @@ fn tests_4_6_and_8_verbs_that_follow_a_find_send_its_time_without_a_level() {
                 let time = found(&db, &mut session).await;
                 let done = (verb.run)(&db, Some(&mut session)).await;
                 // A write that was done before may be refused now.
-                assert!(
-                    causal == false || done.is_ok(),
-                    "{}: {done:?}",
-                    verb.command
-                );
+                assert!(!causal || done.is_ok(), "{}: {done:?}", verb.command);
                 let command = last(&recorder, verb.command);
                 let expected = (causal && verb.causal).then_some(time);
                 assert_eq!(after(&command), expected, "{}", verb.command);
                 let concern = command.get_document("readConcern");
-                assert!(concern.is_ok_and(|c| c.contains_key("level")) == false);
+                assert!(!concern.is_ok_and(|c| c.contains_key("level")));
             }
         }
         live::forget(&db).await;

@@ -63,11 +63,11 @@ fn prose_2_the_pool_is_lifo() {
 /// The `$clusterTime` of the last reply to this command.
 fn replied(recorder: &Recorder, name: &str) -> Document {
     let events = recorder.events();
-    let replies = events.iter().filter_map(|event| match event {
+    let mut replies = events.iter().filter_map(|event| match event {
         Event::Command(CommandEvent::Succeeded(e)) if e.command_name == name => Some(&e.reply),
         _ => None,
     });
-    let last = replies.last().expect("it has succeeded");
+    let last = replies.next_back().expect("it has succeeded");
     last.get_document("$clusterTime").unwrap().clone()
 }
 
