@@ -1,17 +1,29 @@
-//! A deterministic runtime for testing the driver: virtual clock, scripted network, seeded
-//! executor.
+//! A client's world without a database: virtual time, a network of bytes, and simulated servers.
 //!
-//! Everything runs on the calling thread. Time moves only when no task can run, and then straight
-//! to the next event; which of several runnable tasks runs next is drawn from the seed. Two runs
-//! with one seed are the same to the last byte.
+//! - [`Sim`] is a runtime for the client. Everything runs on the calling thread; time moves only
+//!   when no task can run, and then straight to the next event; which of several runnable tasks runs
+//!   next is drawn from the seed. Two runs with one seed are the same to the last byte.
+//! - [`SimServer`] and [`SimReplicaSet`] speak the wire protocol. They are machines without clock and
+//!   sockets: [`Sim::host`] puts them on the simulated network, [`Served`] on real ports.
+//! - [`Script`] answers by a closure where a server would know too much.
+//!
+//! docs/SIMULATION.md says what is simulated; [`Listing`] has the names.
 //!
 //! ```
-//! use mongo_client_sim::Sim;
+//! use std::time::Duration;
+//!
+//! use mongo_client_sim::{Seeded, SetConfig, Sim, SimReplicaSet};
 //!
 //! let sim = Sim::new(7);
-//! let runtime = sim.runtime();
-//! assert_eq!(sim.block_on(async { 6 * 7 }), 42);
-//! assert_eq!(runtime.name(), "sim");
+//! let addresses = (0..3).map(|n| format!("m{n}.test:2701{n}"));
+//! let config = SetConfig::new("rs", addresses);
+//! let set = SimReplicaSet::new(config, Box::new(Seeded::new(7)), sim.now());
+//! let hosted = sim.host(set);
+//!
+//! // A client on `sim.runtime()` would lose its primary now, and find the next one.
+//! hosted.with(|set, now| set.kill(0, now));
+//! sim.block_on(sim.sleep(Duration::from_secs(15)));
+//! assert_ne!(hosted.with(|set, _| set.primary()), Some(0));
 //! ```
 
 mod choices;

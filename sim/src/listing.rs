@@ -1,5 +1,7 @@
 //! What the simulated servers can do, by name: the lists of docs/SIMULATION.md.
 
+use std::fmt;
+
 use crate::{
     server::{DATA_FIELDS, SPECS},
     store::{aggregate, query, update},
@@ -42,5 +44,51 @@ impl Listing {
 impl Default for Listing {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Markdown: a table of the commands, and a list of names for each kind of operator.
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            names.join(", ")
+        };
+        writeln!(f, "| command | fields of its own |\n|---|---|")?;
+        for (name, fields) in &self.commands {
+            writeln!(f, "| `{name}` | {} |", code(fields))?;
+        }
+        for (title, names) in [
+            ("Operators of filters", &self.query_operators),
+            ("Operators of updates", &self.update_operators),
+            ("Stages of aggregation", &self.stages),
+            ("Accumulators of `$group`", &self.accumulators),
+            ("Data of the fail point `failCommand`", &self.fail_command),
+        ] {
+            writeln!(f, "\n**{title}**: {}.", code(names))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = "<!-- begin of the lists that the code has -->\n";
+    const END: &str = "<!-- end of the lists -->";
+
+    #[test]
+    fn the_documentation_lists_what_the_code_has() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/SIMULATION.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (head, rest) = text.split_once(BEGIN).unwrap();
+        let (lists, tail) = rest.split_once(END).unwrap();
+        let expected = Listing::new().to_string();
+        if lists != expected && std::env::var("UPDATE").is_ok_and(|v| v == "1") {
+            std::fs::write(path, format!("{head}{BEGIN}{expected}{END}{tail}")).unwrap();
+            return;
+        }
+        assert_eq!(lists, expected, "UPDATE=1 writes the lists");
     }
 }

@@ -135,6 +135,8 @@ pub struct SimServer {
 struct Connection {
     framer: Framer,
     app_name: Option<String>,
+    /// The client knows the newer names, which errors use then.
+    hello_ok: bool,
     busy: Option<Busy>,
     /// The next turn of an exhaust request.
     again: Option<Request>,

@@ -149,7 +149,7 @@ impl Collection {
     }
 
     fn put(&mut self, record: u64, document: Option<Document>) -> Option<Document> {
-        let before = match document {
+        match document {
             Some(document) => {
                 self.next_record = self.next_record.max(record + 1);
                 if let Some(id) = document.get("_id") {
@@ -164,8 +164,7 @@ impl Collection {
                 }
                 before
             }
-        };
-        before
+        }
     }
 
     /// Fails when another record has the same key in a unique index.

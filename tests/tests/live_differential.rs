@@ -9,19 +9,26 @@
 
 use std::time::Duration;
 
-use bson::{Bson, Document, doc};
+use bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use mongo_client_core::options::ClientOptions;
-use mongo_client_sim::{Listing, Seeded, Served, ServerConfig, SimServer};
+use mongo_client_sim::{
+    Deployment, Instant, Listing, Seeded, Served, ServerConfig, SetConfig, SimReplicaSet, SimServer,
+};
 use mongo_client_tests::{deploy, live};
 use xtask::wire::Wire;
 
 const SCRIPTS: &str = include_str!("differential/scripts.txt");
 const FAIL_POINTS: &str = include_str!("differential/fail_points.txt");
+const REPLICA_SET: &str = include_str!("differential/replica_set.txt");
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fields of a reply that differ from run to run, or from a standalone server to a member.
-const PASSING: [&str; 7] = [
+const PASSING: [&str; 11] = [
     "$clusterTime",
+    "hosts",
+    "lastWrite",
+    "me",
+    "primary",
     "operationTime",
     "electionId",
     "opTime",
@@ -32,8 +39,15 @@ const PASSING: [&str; 7] = [
 
 struct Script<'a> {
     title: &'a str,
-    /// Whether a command is for the admin database, and its text.
-    commands: Vec<(bool, &'a str)>,
+    commands: Vec<(To, &'a str)>,
+}
+
+/// Where a command goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum To {
+    Admin,
+    Own,
+    Secondary,
 }
 
 fn scripts(text: &str) -> Vec<Script<'_>> {
@@ -43,12 +57,13 @@ fn scripts(text: &str) -> Vec<Script<'_>> {
             let commands = Vec::new();
             scripts.push(Script { title, commands });
         } else if !line.is_empty() && !line.starts_with("# ") {
-            let (admin, command) = match line.strip_prefix("@admin ") {
-                Some(command) => (true, command),
-                None => (false, line),
+            let (to, command) = match line.split_once(' ') {
+                Some(("@admin", command)) => (To::Admin, command),
+                Some(("@secondary", command)) => (To::Secondary, command),
+                _ => (To::Own, line),
             };
             let script = scripts.last_mut().expect("a script has a title");
-            script.commands.push((admin, command));
+            script.commands.push((to, command));
         }
     }
     scripts
@@ -63,27 +78,46 @@ fn parse(text: &str) -> Document {
     }
 }
 
-/// A server that scripts run against.
+/// A deployment that scripts run against.
 struct Side {
-    wire: Wire,
+    primary: Wire,
+    secondary: Option<Wire>,
     cursor: i64,
 }
 
 impl Side {
-    fn new(port: u16) -> Self {
-        Self {
-            wire: Wire::connect(port, PATIENCE).unwrap(),
+    /// Connects to the primary and another of the servers on these ports.
+    fn new(ports: &[u16]) -> Self {
+        let mut this = Self {
+            primary: Wire::connect(ports[0], PATIENCE).unwrap(),
+            secondary: None,
             cursor: 0,
+        };
+        for port in ports {
+            let mut wire = Wire::connect(*port, PATIENCE).unwrap();
+            let hello = wire.send("admin", doc! { "hello": 1 }).unwrap();
+            if hello.get_bool("isWritablePrimary").unwrap() {
+                this.primary = wire;
+            } else {
+                this.secondary = Some(wire);
+            }
         }
+        this
     }
 
-    fn run(&mut self, database: &str, admin: bool, command: &str) -> Document {
+    fn run(&mut self, database: &str, to: To, command: &str) -> Document {
         let mut command = Bson::Document(parse(command));
-        let namespace = format!("{database}.c");
-        substitute(&mut command, self.cursor, &namespace);
+        substitute(&mut command, self.cursor, database);
         let command = command.as_document().unwrap().clone();
-        let database = if admin { "admin" } else { database };
-        let reply = self.wire.send(database, command).unwrap();
+        let reply = match to {
+            To::Admin => self.primary.send("admin", command),
+            To::Own => self.primary.send(database, command),
+            To::Secondary => {
+                let secondary = self.secondary.as_mut().expect("a secondary");
+                secondary.send(database, command)
+            }
+        };
+        let reply = reply.unwrap();
         let cursor = reply.get_document("cursor").and_then(|c| c.get_i64("id"));
         if let Ok(cursor) = cursor
             && cursor != 0
@@ -94,16 +128,26 @@ impl Side {
     }
 }
 
-fn substitute(value: &mut Bson, cursor: i64, namespace: &str) {
+/// Puts in what a script cannot know. The session is one of the database, which nobody else uses.
+fn substitute(value: &mut Bson, cursor: i64, database: &str) {
     match value {
         Bson::String(text) if text == "$cursor" => *value = Bson::Int64(cursor),
-        Bson::String(text) if text == "$namespace" => *value = Bson::from(namespace),
-        Bson::Array(values) => values
-            .iter_mut()
-            .for_each(|v| substitute(v, cursor, namespace)),
+        Bson::String(text) if text == "$namespace" => *value = Bson::from(format!("{database}.c")),
+        Bson::String(text) if text == "$session" => {
+            let mut id: Vec<u8> = database.bytes().rev().take(16).collect();
+            id.resize(16, 0);
+            *value = Bson::Binary(Binary {
+                subtype: BinarySubtype::Uuid,
+                bytes: id,
+            });
+        }
+        Bson::Array(values) => {
+            let values = values.iter_mut();
+            values.for_each(|value| substitute(value, cursor, database));
+        }
         Bson::Document(document) => {
             let values = document.iter_mut().map(|(_, value)| value);
-            values.for_each(|value| substitute(value, cursor, namespace));
+            values.for_each(|value| substitute(value, cursor, database));
         }
         _ => {}
     }
@@ -129,6 +173,10 @@ fn made_up(value: &mut Bson, cursor: i64) {
         Bson::ObjectId(_) => *value = Bson::from("object id"),
         Bson::Binary(_) => *value = Bson::from("binary"),
         Bson::Int64(n) if *n == cursor && cursor != 0 => *value = Bson::from("cursor id"),
+        // The rest of the message shows the session.
+        Bson::String(text) if text.starts_with("Retryable write with txnNumber") => {
+            text.truncate("Retryable write with txnNumber".len());
+        }
         Bson::String(text) if cursor != 0 => {
             *text = text.replace(&cursor.to_string(), "cursor id");
         }
@@ -141,7 +189,7 @@ fn made_up(value: &mut Bson, cursor: i64) {
     }
 }
 
-fn simulated() -> Served<SimServer> {
+fn standalone() -> Served<SimServer> {
     let served = Served::start(1, |addresses, wall| {
         let mut config = ServerConfig::new(addresses[0].clone());
         config.wall_epoch_ms = wall;
@@ -150,20 +198,32 @@ fn simulated() -> Served<SimServer> {
     served.unwrap()
 }
 
+fn replica_set() -> Served<SimReplicaSet> {
+    let served = Served::start(3, |addresses, wall| {
+        let mut config = SetConfig::new("rs", addresses);
+        config.wall_epoch_ms = wall;
+        SimReplicaSet::new(config, Box::new(Seeded::new(1)), Instant::ZERO)
+    });
+    served.unwrap()
+}
+
 /// Runs all scripts of a table on both servers and panics with every difference.
-fn compare(text: &str, uri: &str) {
+fn compare<D: Deployment>(text: &str, uri: &str, simulated: &Served<D>) {
     let hosts = ClientOptions::parse_uri(uri).unwrap().options.hosts;
-    let port = hosts[0].port().unwrap_or(27017);
-    let served = simulated();
-    let mut real = Side::new(port);
-    let mut ours = Side::new(served.addresses()[0].port());
+    let ports: Vec<u16> = hosts
+        .iter()
+        .map(|host| host.port().unwrap_or(27017))
+        .collect();
+    let mut real = Side::new(&ports);
+    let ports: Vec<u16> = simulated.addresses().iter().map(|a| a.port()).collect();
+    let mut ours = Side::new(&ports);
     let mut differences = Vec::new();
     let mut compared = 0;
     for script in scripts(text) {
         let database = live::unique("differential");
-        for (admin, command) in &script.commands {
-            let expected = real.run(&database, *admin, command);
-            let found = ours.run(&database, *admin, command);
+        for (to, command) in &script.commands {
+            let expected = real.run(&database, *to, command);
+            let found = ours.run(&database, *to, command);
             compared += 1;
             if expected != found {
                 differences.push(format!(
@@ -172,9 +232,8 @@ fn compare(text: &str, uri: &str) {
                 ));
             }
         }
-        real.wire
-            .send(&database, doc! { "dropDatabase": 1 })
-            .unwrap();
+        let drop = doc! { "dropDatabase": 1 };
+        real.primary.send(&database, drop).unwrap();
     }
     let count = differences.len();
     let all = differences.join("\n");
@@ -186,7 +245,7 @@ fn every_script_gets_the_replies_of_a_real_server() {
     let Some(uri) = deploy::uri("STANDALONE") else {
         return;
     };
-    compare(SCRIPTS, &uri);
+    compare(SCRIPTS, &uri, &standalone());
 }
 
 #[test]
@@ -194,13 +253,21 @@ fn serial_standalone_fail_points_are_those_of_a_real_server() {
     let Some(uri) = deploy::uri("STANDALONE") else {
         return;
     };
-    compare(FAIL_POINTS, &uri);
+    compare(FAIL_POINTS, &uri, &standalone());
+}
+
+#[test]
+fn serial_replica_set_scripts_get_the_replies_of_a_real_set() {
+    let Some(uri) = deploy::uri("REPLICA_SET") else {
+        return;
+    };
+    compare(REPLICA_SET, &uri, &replica_set());
 }
 
 #[test]
 fn every_name_that_is_simulated_is_in_a_script() {
     let listing = Listing::new();
-    let all = format!("{SCRIPTS}{FAIL_POINTS}");
+    let all = format!("{SCRIPTS}{FAIL_POINTS}{REPLICA_SET}");
     // Without a partner for comparison: see the head of this file.
     let alone = [
         "buildInfo",

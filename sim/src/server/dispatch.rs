@@ -125,7 +125,7 @@ impl SimServer {
         let replicated = self.membership.is_some();
         let concern = WriteConcern::parse(command, replicated)?;
         let read = ReadConcern::parse(command, spec.name, spec.kind == Kind::Read)?;
-        self.check_state(spec, command, read.level)?;
+        self.check_state(id, spec, command, read.level)?;
         let patience = command.get("maxTimeMS").and_then(whole).filter(|n| *n > 0);
         let patience = patience.and_then(|n| u64::try_from(n).ok());
         let until = patience.map(|millis| now + Duration::from_millis(millis));
@@ -185,15 +185,17 @@ impl SimServer {
         Done::Wait(Wait::Concern(reply, self.data.last(), concern), until)
     }
 
-    fn check_state(&self, spec: &Spec, command: &Document, level: Level) -> Result<()> {
+    fn check_state(&self, id: u64, spec: &Spec, command: &Document, level: Level) -> Result<()> {
         let Some(member) = &self.membership else {
             return Ok(());
         };
         if spec.kind == Kind::Any || member.is_primary() {
             return Ok(());
         }
+        let names = self.connections.get(&id).is_some_and(|c| c.hello_ok);
         if spec.kind == Kind::Write {
-            return Err(Failure::new(NOT_WRITABLE_PRIMARY, "not primary"));
+            let message = if names { "not primary" } else { "not master" };
+            return Err(Failure::new(NOT_WRITABLE_PRIMARY, message));
         }
         if level == Level::Linearizable {
             let message = "cannot satisfy linearizable read concern on non-primary node";
@@ -204,7 +206,11 @@ impl SimServer {
             .and_then(|p| p.get_str("mode"))
             .unwrap_or("primary");
         if mode == "primary" {
-            let message = "not primary and secondaryOk=false";
+            let message = if names {
+                "not primary and secondaryOk=false"
+            } else {
+                "not master and slaveOk=false"
+            };
             return Err(Failure::new(NOT_PRIMARY_NO_SECONDARY_OK, message));
         }
         if member.state == State::Recovering {

@@ -24,6 +24,11 @@ pub(super) fn run(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
             connection.app_name = Some(name.to_owned());
         }
     }
+    if command.get("helloOk").is_some_and(truthy)
+        && let Some(connection) = server.connections.get_mut(&call.connection)
+    {
+        connection.hello_ok = true;
+    }
     let known = command.get_document("topologyVersion").ok();
     let patience = command.get("maxAwaitTimeMS").and_then(whole);
     match (known, patience) {

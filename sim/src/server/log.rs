@@ -64,6 +64,9 @@ pub(crate) struct SessionWrites {
     pub(crate) done: BTreeMap<i32, (Document, OpTime)>,
 }
 
+/// A session, and its latest retryable write before an entry.
+type SessionBefore = (SessionId, Option<SessionWrites>);
+
 /// Store, log and the record of retryable writes.
 #[derive(Debug, Default)]
 pub(crate) struct Data {
@@ -71,7 +74,7 @@ pub(crate) struct Data {
     pub(crate) sessions: BTreeMap<SessionId, SessionWrites>,
     log: VecDeque<Arc<Entry>>,
     /// For the last entries of the log, which are not committed.
-    undos: VecDeque<(Undo, Option<(SessionId, Option<SessionWrites>)>)>,
+    undos: VecDeque<(Undo, Option<SessionBefore>)>,
     last: OpTime,
     committed: OpTime,
     /// The last entry that was forgotten; every member has committed it.

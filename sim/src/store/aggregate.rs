@@ -147,9 +147,7 @@ impl Stage {
                 )),
             },
             "$project" => project(spec),
-            "$skip" => match count_of("$skip", spec, 5_107_200)? {
-                skip => Ok(Self::Skip(skip)),
-            },
+            "$skip" => Ok(Self::Skip(count_of("$skip", spec, 5_107_200)?)),
             "$sort" => match spec {
                 Bson::Document(keys) if keys.is_empty() => Err(Failure::new(
                     15976,

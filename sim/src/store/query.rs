@@ -149,7 +149,7 @@ impl Filter {
         match self {
             Self::All(filters) => filters.iter().find_map(Self::id),
             Self::Field(path, Test::Compare(Relation::Equal, value))
-                if path.len() == 1 && path[0] == "_id" && !value.as_array().is_some() =>
+                if path.len() == 1 && path[0] == "_id" && value.as_array().is_none() =>
             {
                 Some(value)
             }

@@ -111,7 +111,7 @@ impl Update {
     pub(crate) fn insert(&self, filter: &Filter) -> Result<Document> {
         let mut equalities = Vec::new();
         filter.equalities(&mut equalities);
-        equalities.sort_by(|(a, _), (b, _)| a.cmp(b));
+        equalities.sort_by_key(|(path, _)| *path);
         if let Self::Replace(replacement) = self {
             let id = equalities.iter().find(|(path, _)| path[..] == ["_id"]);
             return replaced(id.map(|(_, value)| *value), replacement);
