@@ -202,7 +202,8 @@ async fn write(
 async fn step_down(uri: String, runtime: Arc<dyn Runtime>) {
     let order = async {
         let client = Client::builder().uri(&uri)?.runtime(runtime).build()?;
-        let command = doc! { "replSetStepDown": 5, "force": true };
+        // For long enough that another member is elected, also on a slow machine.
+        let command = doc! { "replSetStepDown": 60, "force": true };
         client.database("admin").run_command(command).await
     };
     if let Err(error) = order.await {

@@ -17,6 +17,7 @@ pub(crate) const BAD_VALUE: i32 = 2;
 pub(crate) const FAILED_TO_PARSE: i32 = 9;
 pub(crate) const UNAUTHORIZED: i32 = 13;
 pub(crate) const TYPE_MISMATCH: i32 = 14;
+pub(crate) const AUTHENTICATION_FAILED: i32 = 18;
 pub(crate) const ILLEGAL_OPERATION: i32 = 20;
 pub(crate) const NAMESPACE_NOT_FOUND: i32 = 26;
 pub(crate) const INDEX_NOT_FOUND: i32 = 27;
@@ -63,6 +64,7 @@ const NAMES: &[(i32, &str)] = &[
     (13, "Unauthorized"),
     (14, "TypeMismatch"),
     (16, "InvalidLength"),
+    (17, "ProtocolError"),
     (18, "AuthenticationFailed"),
     (20, "IllegalOperation"),
     (24, "LockTimeout"),

@@ -54,7 +54,7 @@ pub use self::{
     machinery::in_machinery,
     net::{Behaviour, Peer, PeerOutput, Wire},
     script::{Script, Scripted, hello_reply, member_reply, request_document},
-    server::{Hook, OpTime, Output, Scene, Seen, ServerConfig, SimServer},
+    server::{Hook, OpTime, Output, Scene, Seen, ServerConfig, SimServer, User},
     set::{SetConfig, SimReplicaSet},
     tcp::Served,
 };

@@ -14,6 +14,7 @@ mod hello;
 mod log;
 mod member;
 mod park;
+mod scram;
 mod table;
 
 use std::{
@@ -24,7 +25,6 @@ use std::{
 use bson::{Bson, Document, Timestamp, doc, oid::ObjectId};
 use mongo_client_core::time::Instant;
 
-pub use self::log::OpTime;
 pub(crate) use self::{
     commands::cursors::Cursor,
     failpoint::DATA_FIELDS,
@@ -36,6 +36,7 @@ use self::{
     failpoint::{FailPoint, Injected},
     park::{After, Busy},
 };
+pub use self::{log::OpTime, scram::User};
 use crate::{
     choices::Choices,
     failure::{Failure, Result, is_retryable_write},
@@ -49,6 +50,8 @@ pub struct ServerConfig {
     pub address: String,
     /// The wall clock, in milliseconds since 1970, at the zero of the machine's time.
     pub wall_epoch_ms: i64,
+    /// Who may authenticate; without anybody, nobody has to.
+    pub users: Vec<User>,
 }
 
 impl ServerConfig {
@@ -58,6 +61,7 @@ impl ServerConfig {
         Self {
             address: address.into(),
             wall_epoch_ms: 1_767_225_600_000,
+            users: Vec::new(),
         }
     }
 }
@@ -137,6 +141,9 @@ struct Connection {
     app_name: Option<String>,
     /// The client knows the newer names, which errors use then.
     hello_ok: bool,
+    scram: Option<scram::Conversation>,
+    /// Who has authenticated.
+    user: Option<String>,
     busy: Option<Busy>,
     /// The next turn of an exhaust request.
     again: Option<Request>,

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, time::Duration};
 use mongo_client_core::time::Instant;
 
 use crate::{
-    Choices, Output, ServerConfig, SimServer,
+    Choices, Output, ServerConfig, SimServer, User,
     deployment::Deployment,
     failure::{EXCEEDED_TIME_LIMIT, Failure},
     server::{Demand, Membership, OpTime, State},
@@ -34,6 +34,8 @@ pub struct SetConfig {
     pub lag: Duration,
     /// The wall clock, in milliseconds since 1970, at the zero of the machine's time.
     pub wall_epoch_ms: i64,
+    /// Who may authenticate; without anybody, nobody has to.
+    pub users: Vec<User>,
 }
 
 impl SetConfig {
@@ -46,6 +48,7 @@ impl SetConfig {
             election_timeout: Duration::from_secs(10),
             lag: Duration::from_millis(2),
             wall_epoch_ms: ServerConfig::new("").wall_epoch_ms,
+            users: Vec::new(),
         }
     }
 }
@@ -95,6 +98,7 @@ impl SimReplicaSet {
         for address in &config.addresses {
             let mut server_config = ServerConfig::new(address.clone());
             server_config.wall_epoch_ms = config.wall_epoch_ms;
+            server_config.users.clone_from(&config.users);
             let seed = choices.draw("server seed", u64::MAX);
             let own = Box::new(crate::Seeded::new(seed));
             let mut server = SimServer::new(server_config, own);

@@ -273,6 +273,8 @@ fn every_name_that_is_simulated_is_in_a_script() {
         "buildInfo",
         "appName",
         "failInternalCommands",
+        "saslStart",
+        "saslContinue",
         "closeConnection",
     ];
     let commands = listing.commands.iter().map(|(name, _)| *name);

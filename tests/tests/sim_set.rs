@@ -11,7 +11,7 @@ use mongo_client::{
 };
 use mongo_client_core::options::ClientOptions;
 use mongo_client_sim::{
-    Deployment as _, Hosted, Seeded, ServerConfig, SetConfig, Sim, SimReplicaSet, SimServer,
+    Deployment as _, Hosted, Seeded, ServerConfig, SetConfig, Sim, SimReplicaSet, SimServer, User,
 };
 use mongo_client_tests::sim::assert_quiet;
 
@@ -134,6 +134,45 @@ fn secondaries_serve_reads_that_prefer_them() {
         let selection = matches!(*error.kind, ErrorKind::ServerSelection { .. });
         assert!(selection, "{error}");
     });
+}
+
+#[test]
+fn users_authenticate_with_either_mechanism_and_others_are_refused() {
+    for (mechanism, password, accepted) in [
+        ("", "pencil", true),
+        ("&authMechanism=SCRAM-SHA-1", "pencil", true),
+        ("&authMechanism=SCRAM-SHA-256", "pencil", true),
+        ("&authMechanism=SCRAM-SHA-256", "crayon", false),
+        ("&authMechanism=SCRAM-SHA-1", "crayon", false),
+    ] {
+        let sim = Sim::new(6);
+        let mut config = ServerConfig::new("db.test:27017");
+        config.users.push(User::new("ada", "pencil"));
+        sim.host(SimServer::new(config, Box::new(Seeded::new(6))));
+        let uri = format!("mongodb://ada:{password}@db.test/?authSource=admin{mechanism}");
+        let builder = Client::builder().uri(&uri).unwrap();
+        let client = builder.runtime(sim.runtime()).build().unwrap();
+        let inserted = sim.block_on(async {
+            let things = things(&client);
+            things.insert_one(doc! { "_id": 1 }).await
+        });
+        assert_eq!(inserted.is_ok(), accepted, "{uri}: {inserted:?}");
+        if let Err(error) = inserted {
+            let authentication = matches!(*error.kind, ErrorKind::Authentication { .. });
+            assert!(authentication, "{error}");
+        }
+        let stranger = Client::builder().uri("mongodb://db.test").unwrap();
+        let stranger = stranger.runtime(sim.runtime()).build().unwrap();
+        let refused = sim.block_on(async {
+            let things = things(&stranger);
+            things.insert_one(doc! { "_id": 2 }).await
+        });
+        let message = refused.unwrap_err().to_string();
+        assert!(
+            message.contains("command insert requires authentication"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

@@ -56,11 +56,9 @@ pub(super) fn run(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
         let message = "maxAwaitTimeMS must be a non-negative integer";
         return Err(Failure::new(BAD_VALUE, message));
     }
-    Ok(Done::Reply(server.hello(
-        call.connection,
-        command,
-        call.now,
-    )))
+    let mut reply = server.hello(call.connection, command, call.now);
+    server.greet_user(call.connection, command, &mut reply);
+    Ok(Done::Reply(reply))
 }
 
 impl SimServer {

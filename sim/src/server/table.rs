@@ -4,7 +4,7 @@ use super::{
     SimServer,
     commands::{admin, crud, cursors, indexes, read},
     dispatch::{Call, Done},
-    hello,
+    hello, scram,
 };
 use crate::failure::Result;
 
@@ -270,6 +270,18 @@ pub(crate) const SPECS: &[Spec] = &[
     )
     .admin(),
     spec(
+        "saslContinue",
+        Kind::Any,
+        &["conversationId", "payload"],
+        scram::go_on,
+    ),
+    spec(
+        "saslStart",
+        Kind::Any,
+        &["autoAuthorize", "db", "mechanism", "options", "payload"],
+        scram::start,
+    ),
+    spec(
         "update",
         Kind::Write,
         &["bypassDocumentValidation", "ordered", "stmtId", "updates"],
@@ -316,8 +328,6 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "replSetGetStatus",
     "replSetInitiate",
     "replSetReconfig",
-    "saslContinue",
-    "saslStart",
     "serverStatus",
     "setParameter",
     "shutdown",
