@@ -61,6 +61,7 @@ pub fn suites() -> Vec<Suite> {
         bson_corpus::SUITE,
         bson_vector::SUITE,
         cmap::UNIT,
+        cmap::INTEGRATION,
         max_staleness::SUITE,
         rtt::SUITE,
         selection::LOGIC,

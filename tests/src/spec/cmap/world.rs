@@ -1,5 +1,5 @@
-//! A pool, the threads of a file, and connections that take a millisecond to open; all on virtual
-//! time.
+//! A pool, the threads of a file, and connections that take a millisecond to open, or what a fail
+//! point makes of that; all on virtual time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,6 +7,7 @@ use std::{
 };
 
 use mongo_client_core::{
+    error::{CommandError, Error, ErrorKind},
     event::cmap::PoolEventOptions,
     id::{ConnId, Generation, Ticket},
     net::ServerAddress,
@@ -21,7 +22,6 @@ use serde_json::Value;
 use super::event;
 
 const MS: Duration = Duration::from_millis(1);
-const OPEN_TIME: Duration = MS;
 const WAIT_MAX: Duration = Duration::from_secs(60);
 const MAIN: &str = "main";
 
@@ -73,6 +73,8 @@ pub(super) struct World {
     epoch: u64,
     checkout_timeout: Duration,
     background: bool,
+    /// How long a connection's hello takes, and with which code the server refuses it.
+    hello: (Duration, Option<i32>),
     openings: VecDeque<(Instant, ConnId)>,
     threads: BTreeMap<String, Thread>,
     labelled: BTreeMap<String, Lease<ConnId>>,
@@ -80,7 +82,8 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(options: &Value) -> Result<Self, String> {
+    /// A pool with the options of a file and a server with its fail point, which is about hellos.
+    pub(super) fn new(options: &Value, fail_point: &Value) -> Result<Self, String> {
         let number = |name: &str| options[name].as_u64();
         let size = |name: &str| number(name).and_then(|n| u32::try_from(n).ok());
         let mut config = PoolConfig::new(ServerAddress::default());
@@ -104,6 +107,7 @@ impl World {
             epoch: 0,
             checkout_timeout,
             background: options["backgroundThreadIntervalMS"].as_i64() != Some(-1),
+            hello: hello(fail_point)?,
             openings: VecDeque::new(),
             threads: BTreeMap::from([(MAIN.to_owned(), Thread::new())]),
             labelled: BTreeMap::new(),
@@ -195,7 +199,10 @@ impl World {
             && at <= self.now
         {
             self.openings.pop_front();
-            self.pool.opened(id, id, None, self.now);
+            match self.hello.1 {
+                None => self.pool.opened(id, id, None, self.now),
+                Some(code) => self.refuse(id, code),
+            }
             self.settle();
         }
         let due = self
@@ -221,6 +228,16 @@ impl World {
             self.settle();
         }
         self.run_threads()
+    }
+
+    /// A server that shuts down refuses a hello: the topology clears the pool first.
+    fn refuse(&mut self, id: ConnId, code: i32) {
+        let mut error = CommandError::default();
+        error.code = code;
+        let error = Error::new(ErrorKind::Command(error));
+        let generation = Generation(self.pool.generation().0 + 1);
+        self.direct(generation, PoolState::Paused, false);
+        self.pool.open_failed(id, &error, self.now);
     }
 
     fn run_threads(&mut self) -> Result<(), String> {
@@ -330,7 +347,9 @@ impl World {
                     self.keep(lease, label);
                 }
                 PoolAction::Interrupt { id } => self.openings.retain(|(_, o)| *o != id),
-                PoolAction::Open { id, .. } => self.openings.push_back((self.now + OPEN_TIME, id)),
+                PoolAction::Open { id, .. } => {
+                    self.openings.push_back((self.now + self.hello.0, id))
+                }
             }
         }
     }
@@ -352,4 +371,22 @@ impl World {
         }
         panic!("{ticket} is nobody's");
     }
+}
+
+/// What a file's fail point makes of hellos: how long they take, and the code of their failure.
+fn hello(fail_point: &Value) -> Result<(Duration, Option<i32>), String> {
+    let data = &fail_point["data"];
+    let commands = data["failCommands"].as_array();
+    if !commands
+        .into_iter()
+        .flatten()
+        .all(|c| c == "isMaster" || c == "hello")
+    {
+        return Err(format!("a fail point for other commands: {fail_point}"));
+    }
+    let blocks = data["blockConnection"].as_bool().unwrap_or(false);
+    let time = data["blockTimeMS"].as_u64().filter(|_| blocks);
+    let code = data["errorCode"].as_i64().map(i32::try_from).transpose();
+    let code = code.map_err(|e| format!("errorCode: {e}"))?;
+    Ok((time.map_or(MS, Duration::from_millis), code))
 }
