@@ -19,6 +19,7 @@ pub mod matching;
 mod must_fail;
 mod operations;
 mod plan;
+mod postponed;
 mod requirements;
 pub mod schema;
 mod version;

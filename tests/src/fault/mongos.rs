@@ -1,4 +1,5 @@
-//! Something like a mongos: a proxy of a mongod that rewrites the replies to hellos.
+//! Something like a mongos, or like a load balancer before some: a proxy of a mongod that rewrites
+//! the replies to hellos.
 //!
 //! It says `msg: "isdbgrid"` and hides that the mongod belongs to a replica set. Everything else
 //! passes as it is, so the target should be a primary. Compression is hidden too: the proxy reads
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use bson::{Bson, Document};
+use bson::{Bson, Document, oid::ObjectId};
 use tokio::{
     io::AsyncWriteExt,
     net::{
@@ -52,6 +53,9 @@ const HIDDEN: &[&str] = &[
 struct State {
     latency: Duration,
     commands: BTreeMap<String, usize>,
+    /// The services behind a load balancer, which connections are given in turn.
+    services: Vec<ObjectId>,
+    connected: usize,
 }
 
 /// What the tasks of a mongos share.
@@ -113,6 +117,17 @@ impl Mongos {
         })
     }
 
+    /// Starts a load balancer before so many services, which are all the mongod at `target`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no port.
+    pub async fn start_balancer(target: impl Into<String>, services: usize) -> io::Result<Self> {
+        let this = Self::start(target).await?;
+        this.inner.lock().services = (0..services).map(|_| ObjectId::new()).collect();
+        Ok(this)
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -160,6 +175,14 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the lock panics")
     }
+
+    /// The service of the next connection.
+    fn service(&self) -> Option<ObjectId> {
+        let mut state = self.lock();
+        state.connected += 1;
+        let turn = state.connected.checked_rem(state.services.len())?;
+        state.services.get(turn).copied()
+    }
 }
 
 /// Counts a connection while it lives.
@@ -206,18 +229,20 @@ async fn requests(
 }
 
 async fn replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, inner: &Inner) -> io::Result<()> {
+    let service = inner.service();
     while let Some(frame) = read_frame(&mut from).await? {
         let latency = inner.lock().latency;
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        to.write_all(&rewritten(&frame).unwrap_or(frame)).await?;
+        to.write_all(&rewritten(&frame, service).unwrap_or(frame))
+            .await?;
     }
     Ok(())
 }
 
 /// The reply to a hello as a mongos would give it; `None` for other messages.
-fn rewritten(frame: &[u8]) -> Option<Vec<u8>> {
+fn rewritten(frame: &[u8], service: Option<ObjectId>) -> Option<Vec<u8>> {
     let code = i32::from_le_bytes(frame.get(12..16)?.try_into().ok()?);
     let at = match code {
         OP_MSG if *frame.get(20)? == 0 => OP_MSG_BODY,
@@ -239,6 +264,9 @@ fn rewritten(frame: &[u8]) -> Option<Vec<u8>> {
         }
     }
     hello.insert("msg", "isdbgrid");
+    if let Some(service) = service {
+        hello.insert("serviceId", service);
+    }
     let mut out = frame[..at].to_vec();
     if code == OP_MSG {
         // Without the checksum, which would be another.

@@ -26,16 +26,19 @@ pub enum Kind {
     ReplicaSetAuth,
     /// Two routers of a sort: proxies of a replica set's primary.
     Routers,
+    /// A load balancer of a sort before a replica set's primary.
+    LoadBalancer,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Standalone,
         Self::ReplicaSet,
         Self::StandaloneAuth,
         Self::ReplicaSetAuth,
         Self::Routers,
+        Self::LoadBalancer,
     ];
 
     /// What it is called.
@@ -47,6 +50,7 @@ impl Kind {
             Self::StandaloneAuth => "standalone-auth",
             Self::ReplicaSetAuth => "replica-set-auth",
             Self::Routers => "routers",
+            Self::LoadBalancer => "load-balancer",
         }
     }
 
@@ -58,6 +62,7 @@ impl Kind {
                 Self::Standalone | Self::StandaloneAuth => TopologyKind::Single,
                 Self::ReplicaSet | Self::ReplicaSetAuth => TopologyKind::ReplicaSet,
                 Self::Routers => TopologyKind::Sharded,
+                Self::LoadBalancer => TopologyKind::LoadBalanced,
             },
             version,
             auth: matches!(self, Self::StandaloneAuth | Self::ReplicaSetAuth),
@@ -70,7 +75,7 @@ impl Kind {
         let name = match self {
             Self::Standalone => "STANDALONE",
             Self::ReplicaSet => "REPLICA_SET",
-            Self::StandaloneAuth | Self::Routers => return None,
+            Self::StandaloneAuth | Self::Routers | Self::LoadBalancer => return None,
             Self::ReplicaSetAuth => "AUTH",
         };
         std::env::var(format!("MONGO_CLIENT_TEST_{name}_URI")).ok()
@@ -80,7 +85,7 @@ impl Kind {
         let mut plan = match self {
             Self::Standalone | Self::StandaloneAuth => Plan::standalone(),
             Self::ReplicaSet | Self::ReplicaSetAuth => Plan::replica_set(3),
-            Self::Routers => Plan::replica_set(1),
+            Self::Routers | Self::LoadBalancer => Plan::replica_set(1),
         };
         plan.auth = matches!(self, Self::StandaloneAuth | Self::ReplicaSetAuth);
         // A busy machine must not cause elections.
@@ -117,10 +122,17 @@ impl Deployment {
             }
         };
         let mut routers = Vec::new();
-        if let (Kind::Routers, Some(cluster)) = (kind, &cluster) {
+        if let Some(cluster) = &cluster {
             let member = cluster.address(0);
-            for _ in 0..2 {
-                let router = crate::rt::outside().block_on(Mongos::start(&member));
+            for services in [1, 2] {
+                let outside = crate::rt::outside();
+                let router = match kind {
+                    Kind::Routers => outside.block_on(Mongos::start(&member)),
+                    Kind::LoadBalancer => {
+                        outside.block_on(Mongos::start_balancer(&member, services))
+                    }
+                    _ => break,
+                };
                 routers.push(router.map_err(|why| Stop::Failed(format!("a router: {why}")))?);
             }
         }
@@ -151,6 +163,12 @@ impl Deployment {
         };
         if routers.is_empty() {
             return self.uri.clone();
+        }
+        if self.kind == Kind::LoadBalancer {
+            // The first has one service behind it, the second has two.
+            let several = several_routers != Some(false);
+            let balancer = &self.routers[usize::from(several)];
+            return format!("mongodb://{}/?loadBalanced=true", balancer.address());
         }
         let hosts: Vec<String> = routers.iter().map(|r| r.address().to_string()).collect();
         format!("mongodb://{}/", hosts.join(","))

@@ -96,7 +96,10 @@ pub(super) fn is_event(
         return Err(format!("{}, expected {name}", describe(actual)));
     }
     for (key, value) in wanted {
-        let is_root = matches!(key.as_str(), "command" | "reply");
+        let is_root = matches!(
+            key.as_str(),
+            "command" | "reply" | "previousDescription" | "newDescription"
+        );
         Matcher::new(entities)
             .check(value, actual.facts.get(key), is_root)
             .map_err(|why| {

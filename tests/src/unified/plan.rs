@@ -13,7 +13,7 @@ use super::{
     Deployment, Kind, Stop, Version,
     case::run_case,
     format::{Case, TestFile},
-    must_fail,
+    must_fail, postponed,
     requirements::{Unmet, check_any},
 };
 use crate::spec::{Outcome, Report, SpecFile, in_folder};
@@ -149,20 +149,14 @@ fn verdict(result: Result<(), Stop>, relative: &str, must_fail: bool) -> Outcome
     }
 }
 
-/// Cases that are about `timeoutMS` although they set none.
-const UNSAID: [(&str, &str); 1] = [(
-    "csot/runCursorCommand.json",
-    "Tailable cursor awaitData iteration timeoutMS is refreshed for getMore - failure",
-)];
-
 /// Why a case cannot run at all, for a reason that it names itself.
-fn postponed(case: &Planned) -> Option<String> {
+fn unrunnable(case: &Planned) -> Option<String> {
     let (file, test) = (&case.file, case.case());
     if let Some(reason) = &test.skip_reason {
         return Some(format!("skipReason: {reason}"));
     }
-    if UNSAID.contains(&(case.relative.as_str(), test.description.as_str())) {
-        return Some("timeoutMS is postponed".into());
+    if let Some(reason) = postponed::reason(&case.relative, &test.description) {
+        return Some(reason.into());
     }
     if case.relative.starts_with("data_lake/") {
         return Some("Atlas Data Lake".into());
@@ -202,7 +196,7 @@ async fn run_all(planned: &[Planned], filter: &Filter) -> Result<Results, String
     let mut results = Results::new();
     let mut wanting = Vec::new();
     for (index, case) in planned.iter().enumerate() {
-        match postponed(case) {
+        match unrunnable(case) {
             Some(reason) => results.push((index, String::new(), Outcome::Skipped(reason))),
             None => wanting.push(index),
         }
@@ -277,7 +271,7 @@ fn place(
     }
     // Routers of a sort stand in only where nothing real will do.
     if kinds.len() > 1 {
-        kinds.retain(|kind| *kind != Kind::Routers);
+        kinds.retain(|kind| !matches!(kind, Kind::Routers | Kind::LoadBalancer));
     }
     if !filter.full {
         kinds.truncate(1);
