@@ -63,7 +63,7 @@ pub(super) type Done = Result<Output, Failure>;
 
 /// Operations of the specifications that the client does not offer, with the feature that they
 /// belong to where an own issue brings it.
-const MISSING: [(&str, &str); 17] = [
+const MISSING: [(&str, &str); 16] = [
     ("abortTransaction", "transactions are postponed"),
     ("assertSessionPinned", "transactions are postponed"),
     (
@@ -79,7 +79,6 @@ const MISSING: [(&str, &str); 17] = [
     ("createSearchIndexes", ""),
     ("dropSearchIndex", ""),
     ("listSearchIndexes", ""),
-    ("mapReduce", ""),
     ("startTransaction", "transactions are postponed"),
     ("targetedFailPoint", "transactions are postponed"),
     ("updateSearchIndex", ""),

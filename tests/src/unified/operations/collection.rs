@@ -40,6 +40,7 @@ pub(super) async fn execute(
         "count" => count(run, collection, args).await,
         "estimatedDocumentCount" => estimated_document_count(collection, args).await,
         "distinct" => distinct(run, collection, args).await,
+        "mapReduce" => map_reduce(run, collection, args).await,
         _ => write::execute(run, collection, name, args).await,
     }
 }
@@ -170,6 +171,19 @@ async fn estimated_document_count(collection: &Collection<Document>, mut args: A
         .with_options(options)
         .await?;
     Ok(Output::Value(number(count)))
+}
+
+#[expect(deprecated, reason = "it is what is tested")]
+async fn map_reduce(run: &Run, collection: &Collection<Document>, mut args: Args) -> Done {
+    let mut held = session(run, &mut args).await?;
+    let [map, reduce] = ["map", "reduce"].map(|name| match args.raw(name) {
+        Some(Bson::JavaScriptCode(code)) => Ok(code),
+        _ => Err(Stop::from(format!("{name} is not code"))),
+    });
+    let out: Document = args.required("out")?;
+    args.finish()?;
+    let results = perform!(collection.map_reduce(map?, reduce?).out(out), held);
+    Ok(Output::Documents(results))
 }
 
 async fn distinct(run: &Run, collection: &Collection<Document>, mut args: Args) -> Done {
