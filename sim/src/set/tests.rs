@@ -27,10 +27,14 @@ fn message(id: i32, command: &Document) -> Vec<u8> {
 
 impl World {
     fn new(members: usize) -> Self {
+        Self::seeded(members, 7)
+    }
+
+    fn seeded(members: usize, seed: u64) -> Self {
         let addresses = (0..members).map(|i| format!("m{i}.test:27017"));
         let config = SetConfig::new("rs", addresses);
         let now = Instant::from_nanos(1_000_000_000);
-        let mut set = SimReplicaSet::new(config, Box::new(Seeded::new(7)), now);
+        let mut set = SimReplicaSet::new(config, Box::new(Seeded::new(seed)), now);
         for member in 0..members {
             assert!(set.accept(member, member as u64, now));
         }
@@ -179,6 +183,63 @@ fn a_step_down_elects_another_and_tells_who_waits() {
     let hello = world.ask(primary, doc! { "hello": 1 });
     let id = hello.get_object_id("electionId").unwrap().to_hex();
     assert_eq!(id, "7fffffff0000000000000002");
+}
+
+#[test]
+fn who_steps_down_is_not_elected_before_its_period_is_over() {
+    for seed in 0..10 {
+        let mut world = World::seeded(3, seed);
+        world.ask(0, doc! { "replSetStepDown": 30, "$db": "admin" });
+        world.pass(50 * MS);
+        assert!(world.set.primary().is_some_and(|p| p != 0), "{seed}");
+    }
+}
+
+#[test]
+fn a_member_that_lacks_what_a_majority_has_is_not_elected() {
+    for seed in 0..10 {
+        let mut world = World::seeded(3, seed);
+        world.set.set_lag(2, 1_000 * SECOND, world.now);
+        world.ask(0, insert(1, "majority"));
+        world.set.kill(0, world.now);
+        world.pass(12 * SECOND);
+        assert_eq!(world.set.primary(), Some(1), "{seed}");
+    }
+}
+
+#[test]
+fn entries_of_an_older_term_are_committed_with_one_of_the_new_term() {
+    let mut checked = 0;
+    for seed in 0..20 {
+        let mut world = World::seeded(5, seed);
+        for member in 2..5 {
+            world.set.set_lag(member, 1_000 * SECOND, world.now);
+        }
+        world.ask(0, insert(1, 2));
+        world.set.kill(0, world.now);
+        while world.set.primary().is_none() {
+            let due = world.set.poll_timeout().unwrap();
+            world.pass(due - world.now);
+        }
+        // The other candidates do not have the entry.
+        if world.set.primary() != Some(1) {
+            continue;
+        }
+        checked += 1;
+        for member in 2..5 {
+            world.set.set_lag(member, SECOND, world.now);
+        }
+        assert_eq!(world.ids(3), [1], "the old entry is there at once");
+        let read = doc! { "find": "c", "readConcern": { "level": "majority" } };
+        let seen = |reply: Document| {
+            let cursor = reply.get_document("cursor").unwrap();
+            cursor.get_array("firstBatch").unwrap().len()
+        };
+        assert_eq!(seen(world.ask(1, read.clone())), 0, "{seed}");
+        world.pass(SECOND);
+        assert_eq!(seen(world.ask(1, read)), 1, "{seed}");
+    }
+    assert!(checked > 0);
 }
 
 #[test]
