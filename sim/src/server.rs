@@ -133,6 +133,7 @@ pub struct SimServer {
     /// The greatest cluster time seen.
     clock: Timestamp,
     reply_ids: i32,
+    compressed: u64,
 }
 
 #[derive(Default)]
@@ -173,6 +174,7 @@ impl SimServer {
                 increment: 0,
             },
             reply_ids: 0,
+            compressed: 0,
         }
     }
 
@@ -198,6 +200,12 @@ impl SimServer {
         let ns = crate::store::Namespace::new(database, collection);
         let found = self.data.store.collection(&ns);
         found.map_or_else(Vec::new, |c| c.documents().cloned().collect())
+    }
+
+    /// How many requests came compressed.
+    #[must_use]
+    pub fn compressed_requests(&self) -> u64 {
+        self.compressed
     }
 
     /// A connection is opened. Its number must be new.
@@ -276,6 +284,7 @@ impl SimServer {
 
     /// Starts a command: the hook, gossip, and the fail point come first.
     fn begin(&mut self, id: u64, request: Request, now: Instant) {
+        self.compressed += u64::from(request.compressor.is_some());
         if let Some(hook) = &mut self.hook {
             let seen = Seen {
                 connection: id,

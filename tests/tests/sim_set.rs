@@ -176,6 +176,49 @@ fn users_authenticate_with_either_mechanism_and_others_are_refused() {
 }
 
 #[test]
+fn both_ends_understand_each_others_compressed_messages() {
+    for compressor in ["snappy", "zlib", "zstd"] {
+        let sim = Sim::new(8);
+        let config = ServerConfig::new("db.test:27017");
+        let hosted = sim.host(SimServer::new(config, Box::new(Seeded::new(8))));
+        let uri = format!("mongodb://db.test/?compressors={compressor}");
+        let builder = Client::builder().uri(&uri).unwrap();
+        let client = builder.runtime(sim.runtime()).build().unwrap();
+        let text = "the same again and again, ".repeat(10_000);
+        sim.block_on(async {
+            let things = things(&client);
+            let inserted = things.insert_one(doc! { "_id": 1, "text": &text }).await;
+            inserted.unwrap_or_else(|error| panic!("{compressor}: {error}"));
+            let found = things.find_one(doc! {}).await.unwrap().unwrap();
+            assert_eq!(found.get_str("text").unwrap(), text, "{compressor}");
+        });
+        let compressed = hosted.with(|server, _| server.compressed_requests());
+        assert!(compressed >= 2, "{compressor}: {compressed}");
+    }
+}
+
+#[test]
+fn the_fail_point_makes_the_client_retry_once() {
+    let (sim, _hosted, client) = set(11);
+    sim.block_on(async {
+        insert(&client, 0).await;
+        let admin = client.database("admin");
+        let failures = [
+            doc! { "failCommands": ["insert"], "errorCode": 91, "errorLabels": ["RetryableWriteError"] },
+            doc! { "failCommands": ["insert"], "closeConnection": true },
+            doc! { "failCommands": ["insert"], "writeConcernError": { "code": 91, "errmsg": "x" } },
+        ];
+        for (id, data) in (1..).zip(failures) {
+            let times = doc! { "times": 1 };
+            let point = doc! { "configureFailPoint": "failCommand", "mode": times, "data": data };
+            admin.run_command(point).await.unwrap();
+            insert(&client, id).await;
+        }
+        assert_eq!(ids(&client).await, [0, 1, 2, 3]);
+    });
+}
+
+#[test]
 fn a_run_is_the_same_for_the_same_seed() {
     let run = |seed| {
         let (sim, hosted, client) = set(seed);
