@@ -192,19 +192,23 @@ async fn prepare(client: &Client, data: &CollectionData) -> Checked {
     };
     let database = client.database(&data.database_name);
     let collection = database.collection::<Document>(&data.collection_name);
-    let majority = WriteConcern::majority;
-    let dropped = collection.drop().write_concern(majority()).await;
+    // Every member that holds data: a case may read from any of them, or write through it.
+    let everywhere = || match client.secondaries().len() {
+        0 => WriteConcern::majority(),
+        others => WriteConcern::nodes(u32::try_from(others + 1).unwrap_or(u32::MAX)),
+    };
+    let dropped = collection.drop().write_concern(everywhere()).await;
     dropped.map_err(|error| failed("drop", error))?;
     if data.create_options.is_some() || data.documents.is_empty() {
         let mut command = doc! { "create": &data.collection_name };
         command.extend(data.create_options.clone().unwrap_or_default());
-        command.insert("writeConcern", majority().to_document());
+        command.insert("writeConcern", everywhere().to_document());
         let created = database.run_command(command).await;
         created.map_err(|error| failed("create", error))?;
     }
     if !data.documents.is_empty() {
         let options = InsertManyOptions::builder()
-            .write_concern(majority())
+            .write_concern(everywhere())
             .build();
         let inserted = collection
             .insert_many(&data.documents)
