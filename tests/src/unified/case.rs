@@ -96,8 +96,11 @@ impl Run {
         let stages = [
             doc! { "$currentOp": { "allUsers": true } },
             doc! { "$match": { "active": true, "$or": running.collect::<Vec<_>>() } },
-            // This command is one of those that run.
-            doc! { "$match": { "command.pipeline.0.$currentOp": { "$exists": false } } },
+            // This command is one of those that run, and members always read the oplog.
+            doc! { "$match": {
+                "command.pipeline.0.$currentOp": { "$exists": false },
+                "ns": { "$ne": "local.oplog.rs" },
+            } },
         ];
         let admin = self.deployment.internal().database("admin");
         let deadline = Instant::now() + PATIENCE;

@@ -85,6 +85,16 @@ const MISSING: [(&str, &str); 16] = [
     ("withTransaction", "transactions are postponed"),
 ];
 
+/// The reason why a case with this operation does not even start.
+pub(super) fn waits_for(operation: &Operation) -> Option<String> {
+    let missing = MISSING.iter().find(|(name, _)| *name == operation.name);
+    match missing {
+        Some((name, "")) => Some(format!("operation {name} not offered yet")),
+        Some((_, feature)) => Some((*feature).to_owned()),
+        None => None,
+    }
+}
+
 /// Ends a case because of an operation that is not there.
 pub(super) fn missing(name: &str, of: &str) -> Stop {
     match MISSING.iter().find(|(known, _)| *known == name) {

@@ -13,7 +13,9 @@ use super::{
     Deployment, Kind, Stop, Version,
     case::run_case,
     format::{Case, TestFile},
-    must_fail, postponed,
+    must_fail,
+    operations::waits_for,
+    postponed,
     requirements::{Unmet, check_any},
 };
 use crate::spec::{Outcome, Report, SpecFile, in_folder};
@@ -220,6 +222,12 @@ async fn run_all(planned: &[Planned], filter: &Filter) -> Result<Results, String
     for index in wanting {
         match place(&planned[index], version, &parameters, filter) {
             Ok(Ok(kinds)) => {
+                // What the runner would only find out in the middle of the case.
+                let mut operations = planned[index].case().operations.iter();
+                if let Some(reason) = operations.find_map(waits_for) {
+                    results.push((index, String::new(), Outcome::Skipped(reason)));
+                    continue;
+                }
                 for kind in kinds {
                     lists.entry(kind).or_default().push(index);
                 }
