@@ -35,6 +35,6 @@ pub use self::{
         FindAndModifyReply, Upserted, WriteReply, parse_count, parse_delete, parse_distinct,
         parse_find_and_modify, parse_first_document, parse_insert, parse_update,
     },
-    spec::{CommandSpec, DocumentSequence, Newer, Requirement, Retryability, Target},
+    spec::{CommandSpec, DocumentSequence, Requirement, Retryability, Target},
     step::{Failure, OperationContext, Progress, Selected, Stage, Want},
 };

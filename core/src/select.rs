@@ -134,9 +134,8 @@ fn direct<'a>(
 ) -> Option<(ServerId, &'a Arc<ServerDescription>)> {
     let plain = match target {
         Target::Write => true,
-        Target::Read(preference) | Target::Output(preference) => {
-            preference.max_staleness().is_none()
-        }
+        Target::Read(preference) => preference.max_staleness().is_none(),
+        Target::Output(preference) => preference.max_staleness().is_none(),
         Target::Server(_) => false,
     };
     let single = topology.topology_type == TopologyType::Single && topology.servers.len() == 1;
@@ -333,7 +332,12 @@ fn candidates<'a>(
             ErrorKind::IncompatibleServer { message },
         )));
     }
-    if let Target::Read(preference) | Target::Output(preference) = target {
+    let preference = match target {
+        Target::Read(preference) => Some(preference),
+        Target::Output(preference) => Some(&**preference),
+        Target::Server(_) | Target::Write => None,
+    };
+    if let Some(preference) = preference {
         staleness::validate(topology, preference).map_err(Selection::Invalid)?;
     }
     let found = suitable_without(topology, target, skip);

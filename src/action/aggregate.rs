@@ -172,7 +172,7 @@ pub(super) fn build(
         spec.read_concern = read_concern.or(scope.read_concern()).cloned();
         match read_preference(criteria.or(scope.criteria())) {
             ReadPreference::Primary => {}
-            preference => spec.target = Target::Output(preference),
+            preference => spec.target = Target::Output(preference.into()),
         }
         spec
     } else {

@@ -15,12 +15,6 @@ use crate::{
     session::ClientSession,
 };
 
-/// Older servers ignore the option.
-const COMMIT_QUORUM: Requirement = Requirement {
-    wire_version: 9,
-    what: "commit_quorum: needs MongoDB 4.4 or later",
-};
-
 impl<T: Send + Sync> Collection<T> {
     /// Creates an index; fine when it exists already. Not retried.
     ///
@@ -132,7 +126,7 @@ pub(super) fn build(
     if let Some(o) = options {
         if let Some(quorum) = &o.commit_quorum {
             body.opt_bson("commitQuorum", Some(&quorum.to_bson()?))?;
-            requirement = Some(&COMMIT_QUORUM);
+            requirement = Some(Requirement::CommitQuorum);
         }
         body.opt_max_time(o.max_time)?;
         body.opt_bson("comment", o.comment.as_ref())?;

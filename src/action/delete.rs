@@ -74,16 +74,10 @@ impl<'a> Delete<'a> {
 
 action!(impl ['a] Delete<'a> => DeleteResult);
 
-/// An old server would ignore the option, and an unacknowledged write would not tell.
-const HINT: Requirement = Requirement {
-    wire_version: 9,
-    what: "hint: unacknowledged writes need MongoDB 4.4 or later for it",
-};
-
 /// Sees to it that a hint counts or is refused (CRUD: "hint" of deletes and find-and-modify verbs).
 pub(super) fn check_hint(spec: &mut CommandSpec, hint: Option<&Hint>) {
     if hint.is_some() && !spec.is_acknowledged() {
-        spec.requirement = Some(&HINT);
+        spec.requirement = Some(Requirement::UnacknowledgedHint);
     }
 }
 

@@ -9,14 +9,12 @@ use super::batch::Batch;
 use crate::{
     error::{Error, Result},
     op::{
-        CommandSpec, Newer, raw,
+        CommandSpec, raw,
         reply::{field, integer, invalid},
     },
     wire::Reply,
 };
 
-/// The first wire version (MongoDB 4.4) whose `getMore` takes a comment.
-const COMMENT_WIRE_VERSION: i32 = 9;
 /// CursorNotFound.
 const CURSOR_NOT_FOUND: i32 = 43;
 /// CursorKilled.
@@ -206,19 +204,15 @@ impl CursorMachine {
             raw::integer(&mut bytes, "maxTimeMS", ms);
         }
         raw::close(&mut bytes, start);
-        let body = RawDocumentBuf::from_bytes(bytes).expect("built with its length");
-        let mut spec = CommandSpec::new("getMore", db, body);
+        let mut body = RawDocumentBuf::from_bytes(bytes).expect("built with its length");
         // A comment that raw BSON cannot hold was refused with the cursor's first command.
         if let Some(comment) = &self.spec.comment
             && let Ok(comment) = bson::RawBson::try_from(comment.clone())
         {
-            let mut fields = RawDocumentBuf::new();
-            fields.append(bson::raw::cstr!("comment"), comment);
-            spec.newer = Some(Box::new(Newer {
-                wire_version: COMMENT_WIRE_VERSION,
-                fields,
-            }));
+            body.append(bson::raw::cstr!("comment"), comment);
         }
+        let mut spec = CommandSpec::new("getMore", db, body);
+        spec.comment_is_optional = self.spec.comment.is_some();
         spec
     }
 

@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn an_old_server_that_writes_its_results_is_sent_no_read_preference() {
-        let target = Target::Output(ReadPreference::secondary(None));
+        let target = Target::Output(ReadPreference::secondary(None).into());
         let (topology, server) = (TopologyType::ReplicaSetWithPrimary, ServerType::RsPrimary);
         for (wire_version, mode) in [(12, None), (13, Some("secondary"))] {
             let got = sent_read_preference(&target, topology, server, wire_version);

@@ -6,7 +6,7 @@
 
 use std::{ops::Range, time::Duration};
 
-use super::{CommandSpec, ConnFacts, Selected, concern, raw};
+use super::{CommandSpec, ConnFacts, Selected, concern, raw, walk};
 use crate::{
     error::{Error, Result},
     options::ServerApi,
@@ -20,6 +20,9 @@ const GENERIC_BYTES: usize = 320;
 
 /// The first wire version (MongoDB 5.0) with snapshot reads.
 const SNAPSHOT_WIRE_VERSION: i32 = 13;
+
+/// The first wire version (MongoDB 4.4) whose `getMore` takes a comment.
+const COMMENT_WIRE_VERSION: i32 = 9;
 
 /// The first wire version (MongoDB 8.2) that knows `rawData`.
 const RAW_DATA_WIRE_VERSION: i32 = 27;
@@ -49,9 +52,9 @@ pub(super) struct Parts<'a> {
 pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     let spec = parts.spec;
     if let Some(requirement) = spec.requirement
-        && parts.facts.max_wire_version < requirement.wire_version
+        && parts.facts.max_wire_version < requirement.wire_version()
     {
-        return Err(Error::invalid_argument(requirement.what));
+        return Err(Error::invalid_argument(requirement.what()));
     }
     request.name = spec.name;
     request.more_to_come = !spec.is_acknowledged();
@@ -61,8 +64,12 @@ pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     let out = &mut request.document;
     out.clear();
     out.reserve(body.len().saturating_add(GENERIC_BYTES));
-    // Without its final NUL, the body continues with the generic fields.
-    out.extend_from_slice(body.get(..body.len().saturating_sub(1)).unwrap_or_default());
+    if spec.comment_is_optional && parts.facts.max_wire_version < COMMENT_WIRE_VERSION {
+        append_without_comment(out, body)?;
+    } else {
+        // Without its final NUL, the body continues with the generic fields.
+        out.extend_from_slice(body.get(..body.len().saturating_sub(1)).unwrap_or_default());
+    }
     let db = spec.db.as_bytes();
     out.extend_from_slice(b"\x02$db\0");
     let len = i32::try_from(db.len() + 1).unwrap_or(i32::MAX);
@@ -71,13 +78,6 @@ pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     out.push(0);
     if spec.raw_data && parts.facts.max_wire_version >= RAW_DATA_WIRE_VERSION {
         raw::boolean(out, "rawData", true);
-    }
-    if let Some(newer) = &spec.newer
-        && parts.facts.max_wire_version >= newer.wire_version
-    {
-        let fields = newer.fields.as_bytes();
-        let inner = 4..fields.len().saturating_sub(1);
-        out.extend_from_slice(fields.get(inner).unwrap_or_default());
     }
     append_session(out, parts);
     append_concerns(out, parts)?;
@@ -106,6 +106,23 @@ pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
         raw::integer(out, "maxTimeMS", ms.max(1));
     }
     raw::close(out, 0);
+    Ok(())
+}
+
+/// Appends a body without its field `comment` and without its final NUL.
+#[cold]
+fn append_without_comment(out: &mut Vec<u8>, body: &[u8]) -> Result<()> {
+    raw::open(out);
+    let malformed = || Error::internal("a body that is no document");
+    for element in walk::Elements::new(body).map_err(|_| malformed())? {
+        let element = element.map_err(|_| malformed())?;
+        if element.key != b"comment" {
+            out.push(element.kind);
+            out.extend_from_slice(element.key);
+            out.push(0);
+            out.extend_from_slice(element.value);
+        }
+    }
     Ok(())
 }
 

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use bson::RawDocumentBuf;
-
 use super::{Body, Name, Pieces};
 use crate::{
     concern::{ReadConcern, WriteConcern},
@@ -31,7 +29,7 @@ pub enum Target {
     Write,
     /// An aggregation that writes: a server that suits the read preference, or the primary while any
     /// available server is older than MongoDB 5.0 (CRUD: "Read preferences and server selection").
-    Output(ReadPreference),
+    Output(Box<ReadPreference>),
     /// The server that holds a cursor.
     Server(ServerId),
 }
@@ -80,30 +78,41 @@ pub struct CommandSpec {
     /// reads and writes may be retried.
     pub user_command: bool,
     /// What the server must be able to do; others are not asked.
-    pub requirement: Option<&'static Requirement>,
-    /// Fields for newer servers only.
-    pub newer: Option<Box<Newer>>,
+    pub requirement: Option<Requirement>,
+    /// Whether the body's `comment` is left out where the server is older than MongoDB 4.4
+    /// (`getMore`).
+    pub comment_is_optional: bool,
     /// Whether to ask for the raw documents of a time series (`rawData`), where the server knows
     /// that option.
     pub raw_data: bool,
 }
 
-/// Fields of a command that older servers refuse and can do without.
-#[derive(Clone)]
-pub struct Newer {
-    /// The lowest wire version that gets them.
-    pub wire_version: i32,
-    /// The fields.
-    pub fields: RawDocumentBuf,
+/// What a command needs of the server, where older ones would do something else in silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requirement {
+    /// The option `commitQuorum` of `createIndexes`.
+    CommitQuorum,
+    /// The option `hint` of deletes and find-and-modify commands that nobody acknowledges.
+    UnacknowledgedHint,
 }
 
-/// What a command needs of the server, where older ones would do something else in silence.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Requirement {
+impl Requirement {
     /// The lowest wire version that will do.
-    pub wire_version: i32,
-    /// The option and the version of MongoDB, for the error.
-    pub what: &'static str,
+    pub(super) fn wire_version(self) -> i32 {
+        match self {
+            Self::CommitQuorum | Self::UnacknowledgedHint => 9,
+        }
+    }
+
+    /// The option and the version of MongoDB that it needs.
+    pub(super) fn what(self) -> &'static str {
+        match self {
+            Self::CommitQuorum => "commit_quorum: needs MongoDB 4.4 or later",
+            Self::UnacknowledgedHint => {
+                "hint: unacknowledged writes need MongoDB 4.4 or later for it"
+            }
+        }
+    }
 }
 
 impl fmt::Debug for DocumentSequence {
@@ -145,7 +154,7 @@ impl CommandSpec {
             check_write_concern_error: false,
             user_command: false,
             requirement: None,
-            newer: None,
+            comment_is_optional: false,
             raw_data: false,
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Criteria, suitable};
-use crate::{op::Target, topology::TopologyView};
+use crate::{op::Target, read_preference::ReadPreference, topology::TopologyView};
 
 /// One line for the error of a failed selection: what was wanted, the type of the deployment, and
 /// each server with its type and last error.
@@ -11,18 +11,8 @@ use crate::{op::Target, topology::TopologyView};
 pub fn describe_failure(view: &TopologyView, criteria: &Criteria) -> String {
     let mut out = String::from("no suitable server for ");
     match &criteria.target {
-        Target::Read(preference) | Target::Output(preference) => {
-            out.push_str("a read with read preference ");
-            out.push_str(preference.mode());
-            if let Some(options) = preference.options() {
-                if let Some(sets) = options.tag_sets.as_ref().filter(|s| !s.is_empty()) {
-                    let _ = write!(out, ", tag sets {sets:?}");
-                }
-                if let Some(max) = options.max_staleness {
-                    let _ = write!(out, ", maxStalenessSeconds {}", max.as_secs());
-                }
-            }
-        }
+        Target::Read(preference) => write_preference(&mut out, preference),
+        Target::Output(preference) => write_preference(&mut out, preference),
         Target::Server(id) => {
             let _ = write!(out, "a cursor or transaction that is bound to {id}");
         }
@@ -52,4 +42,18 @@ pub fn describe_failure(view: &TopologyView, criteria: &Criteria) -> String {
         }
     }
     out
+}
+
+fn write_preference(out: &mut String, preference: &ReadPreference) {
+    out.push_str("a read with read preference ");
+    out.push_str(preference.mode());
+    let Some(options) = preference.options() else {
+        return;
+    };
+    if let Some(sets) = options.tag_sets.as_ref().filter(|s| !s.is_empty()) {
+        let _ = write!(out, ", tag sets {sets:?}");
+    }
+    if let Some(max) = options.max_staleness {
+        let _ = write!(out, ", maxStalenessSeconds {}", max.as_secs());
+    }
 }

@@ -186,7 +186,7 @@ fn aggregations_that_write_go_to_the_primary_while_a_server_is_old() {
             of(wire_version, server(3, ServerType::RsSecondary, 5)),
         ]
     };
-    let criteria = Criteria::new(Target::Output(ReadPreference::secondary(None)));
+    let criteria = Criteria::new(Target::Output(ReadPreference::secondary(None).into()));
     for (wire_version, primary) in [(12, true), (13, false)] {
         let view = view(TopologyType::ReplicaSetWithPrimary, members(wire_version));
         let found = selected(&view, &criteria).unwrap();

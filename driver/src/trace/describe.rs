@@ -5,6 +5,7 @@ use std::fmt;
 use mongo_client_core::{
     error::{Error, ErrorKind},
     op::Target,
+    read_preference::ReadPreference,
     topology::TopologyDescription,
 };
 
@@ -45,23 +46,26 @@ impl fmt::Display for Selector<'_> {
         match self.0 {
             Target::Write => f.write_str("{ writable }"),
             Target::Server(id) => write!(f, "{{ server: {id} }}"),
-            Target::Read(preference) | Target::Output(preference) => {
-                write!(f, "{{ mode: {}", preference.mode())?;
-                if let Some(options) = preference.options() {
-                    if let Some(sets) = options.tag_sets.as_ref().filter(|sets| !sets.is_empty()) {
-                        write!(f, ", tagSets: {sets:?}")?;
-                    }
-                    if let Some(staleness) = options.max_staleness {
-                        write!(f, ", maxStalenessSeconds: {}", staleness.as_secs())?;
-                    }
-                    if let Some(hedge) = &options.hedge {
-                        write!(f, ", hedge: {hedge:?}")?;
-                    }
-                }
-                f.write_str(" }")
-            }
+            Target::Read(preference) => write_preference(f, preference),
+            Target::Output(preference) => write_preference(f, preference),
         }
     }
+}
+
+fn write_preference(f: &mut fmt::Formatter<'_>, preference: &ReadPreference) -> fmt::Result {
+    write!(f, "{{ mode: {}", preference.mode())?;
+    if let Some(options) = preference.options() {
+        if let Some(sets) = options.tag_sets.as_ref().filter(|sets| !sets.is_empty()) {
+            write!(f, ", tagSets: {sets:?}")?;
+        }
+        if let Some(staleness) = options.max_staleness {
+            write!(f, ", maxStalenessSeconds: {}", staleness.as_secs())?;
+        }
+        if let Some(hedge) = &options.hedge {
+            write!(f, ", hedge: {hedge:?}")?;
+        }
+    }
+    f.write_str(" }")
 }
 
 /// A deployment: its type, and each server with its type, round-trip time and error.

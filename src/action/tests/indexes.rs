@@ -5,7 +5,7 @@ use std::time::Duration;
 use bson::{Bson, Document, doc};
 use mongo_client_core::{
     concern::WriteConcern,
-    op::{Retryability, Target},
+    op::{Requirement, Retryability, Target},
     read_preference::ReadPreference,
 };
 
@@ -49,7 +49,7 @@ fn created_indexes_have_names_and_options() {
     assert_eq!(spec.retryability, Retryability::None);
     assert_eq!(spec.write_concern, Some(WriteConcern::majority()));
     assert!(spec.check_write_concern_error && spec.raw_data);
-    assert_eq!(spec.requirement.map(|r| r.wire_version), Some(9));
+    assert_eq!(spec.requirement, Some(Requirement::CommitQuorum));
 
     let spec = create_index::build(&scope(), &indexes[..1], None).unwrap();
     assert!(spec.requirement.is_none() && !spec.raw_data);

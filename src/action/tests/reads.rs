@@ -214,7 +214,7 @@ fn a_pipeline_that_writes_is_not_retried_and_follows_the_read_preference() {
             "no empty first batch"
         );
         let secondary = ReadPreference::secondary(None);
-        assert!(matches!(&spec.target, Target::Output(p) if *p == secondary));
+        assert!(matches!(&spec.target, Target::Output(p) if **p == secondary));
         let primary = crate::options::SelectionCriteria::from(ReadPreference::Primary);
         let options = AggregateOptions::builder()
             .selection_criteria(primary)

@@ -422,21 +422,35 @@ fn document_sequences_go_with_every_attempt() {
 
 #[test]
 fn a_server_that_is_too_old_for_an_option_is_not_asked() {
-    const NEWER: Requirement = Requirement {
-        wire_version: 18,
-        what: "option: needs a newer server",
-    };
-    for (wire_version, sent) in [(17, false), (18, true)] {
-        let mut spec = insert();
-        spec.requirement = Some(&NEWER);
+    for requirement in [Requirement::CommitQuorum, Requirement::UnacknowledgedHint] {
+        for (wire_version, sent) in [(8, false), (9, true)] {
+            let mut spec = insert();
+            spec.requirement = Some(requirement);
+            let mut rig = Rig::new(spec, context());
+            rig.facts.max_wire_version = wire_version;
+            rig.select(1);
+            let result = rig.check_out();
+            assert_eq!(result.is_ok(), sent, "{requirement:?} {wire_version}");
+            if let Err(error) = result {
+                assert!(error.to_string().contains("MongoDB 4.4"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_too_old_for_a_comment_does_not_get_it() {
+    for (wire_version, sent) in [(8, false), (9, true)] {
+        let body = rawdoc! { "getMore": 5_i64, "comment": { "a": 1 }, "collection": "c" };
+        let mut spec = CommandSpec::new("getMore", "db", body);
+        spec.comment_is_optional = true;
         let mut rig = Rig::new(spec, context());
         rig.facts.max_wire_version = wire_version;
-        rig.select(1);
-        let result = rig.check_out();
-        assert_eq!(result.is_ok(), sent, "{wire_version}");
-        if let Err(error) = result {
-            assert!(error.to_string().contains(NEWER.what), "{error}");
-        }
+        let command = rig.send();
+        assert_eq!(command.contains_key("comment"), sent, "{wire_version}");
+        assert_eq!(command.get_i64("getMore").unwrap(), 5);
+        assert_eq!(command.get_str("collection").unwrap(), "c");
+        assert_eq!(command.get_str("$db").unwrap(), "db");
     }
 }
 
