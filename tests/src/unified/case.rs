@@ -76,6 +76,11 @@ impl Run {
         let fail_points = std::mem::take(&mut *self.fail_points());
         let admin = self.deployment.internal().database("admin");
         for FailPoint { name, held } in fail_points {
+            // It breaks connections while the server goes on with the command, which must fail too.
+            if name == "onPrimaryTransactionalWrite" {
+                let writes = ["insert", "update", "delete", "findAndModify"];
+                self.await_end(&writes.map(str::to_owned)).await?;
+            }
             let command = doc! { "configureFailPoint": &name, "mode": "off" };
             let off = admin.run_command(command).await;
             off.map_err(|error| Stop::Failed(format!("switching {name} off: {error}")))?;
