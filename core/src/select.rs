@@ -62,8 +62,6 @@ pub enum Selection {
         id: ServerId,
         /// What is known of it.
         server: Arc<ServerDescription>,
-        /// Its type.
-        server_type: ServerType,
         /// The type of the deployment.
         topology_type: TopologyType,
     },
@@ -96,7 +94,6 @@ pub fn select_with(
         return Selection::Server {
             id,
             server: Arc::clone(server),
-            server_type: server.server_type,
             topology_type: topology.topology_type,
         };
     }
@@ -121,7 +118,6 @@ pub fn select_with(
     Selection::Server {
         id,
         server: Arc::clone(server),
-        server_type: server.server_type,
         topology_type: topology.topology_type,
     }
 }

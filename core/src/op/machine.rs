@@ -291,10 +291,11 @@ impl Operation {
             None => None,
             Some(deadline) => {
                 let left = deadline.saturating_since(now);
-                if left <= selected.min_rtt {
+                let rtt = selected.description.min_round_trip_time;
+                if left <= rtt {
                     return Err(out_of_time(self.remembered.take()));
                 }
-                Some(left.saturating_sub(selected.min_rtt))
+                Some(left.saturating_sub(rtt))
             }
         };
         if !self.spec.sequences.is_empty() {
@@ -507,7 +508,7 @@ impl Operation {
         let selected = self.selected.as_ref();
         Sighting {
             server: selected.map_or(ServerId::default(), |s| s.server),
-            version: selected.and_then(|s| s.topology_version),
+            version: selected.and_then(|s| s.description.topology_version),
         }
     }
 
@@ -522,7 +523,7 @@ impl Operation {
     /// The terms that are in force for the current attempt.
     fn policy(&self, stage: Stage) -> Policy {
         let context = &self.context;
-        let server_type = self.selected.as_ref().map(|s| s.server_type);
+        let server_type = self.selected.as_ref().map(|s| s.description.server_type);
         let retryability = match self.spec.retryability {
             Retryability::Read if context.retry_reads => Retryability::Read,
             Retryability::Write if context.retry_writes && self.spec.is_acknowledged() => {

@@ -84,7 +84,7 @@ pub(super) fn build(request: &mut Request, parts: &Parts<'_>) -> Result<()> {
     let preference = concern::sent_read_preference(
         &spec.target,
         parts.selected.topology_type,
-        parts.selected.server_type,
+        parts.selected.description.server_type,
         parts.facts.max_wire_version,
     );
     if let Some(preference) = preference {

@@ -1,16 +1,15 @@
 //! What goes into an operation and comes out of it, step by step.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::Target;
 use crate::{
     error::{Error, Result},
-    hello::TopologyVersion,
     id::{OperationId, ServerId},
     net::ServerAddress,
     options::ServerApi,
     time::Instant,
-    topology::{ServerType, TopologyType},
+    topology::{ServerDescription, TopologyType},
     wire::{Reply, Request},
 };
 
@@ -40,14 +39,10 @@ pub struct Selected {
     pub server: ServerId,
     /// Its address.
     pub address: Arc<ServerAddress>,
-    /// Its type.
-    pub server_type: ServerType,
+    /// As it was described.
+    pub description: Arc<ServerDescription>,
     /// The type of the topology that it was selected from.
     pub topology_type: TopologyType,
-    /// The least of its last round-trip times.
-    pub min_rtt: Duration,
-    /// Its state, as it was described.
-    pub topology_version: Option<TopologyVersion>,
 }
 
 /// What the operation waits for.

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bson::{Document, RawDocument, RawDocumentBuf, Timestamp, doc, oid::ObjectId, rawdoc};
 
@@ -14,7 +14,7 @@ use crate::{
     rng::Rng,
     session::{ClusterTime, ServerSession, SessionState},
     time::Instant,
-    topology::{ServerType, TopologyType},
+    topology::{ServerDescription, ServerType, TopologyType},
     wire::Reply,
 };
 
@@ -117,13 +117,17 @@ impl Rig {
     }
 
     fn select(&mut self, server: u32) {
+        let address = ServerAddress::tcp("host", 1000 + server as u16);
         let selected = Selected {
             server: ServerId(server),
-            address: ServerAddress::tcp("host", 1000 + server as u16).into(),
-            server_type: self.facts.server_type,
+            description: Arc::new(ServerDescription {
+                server_type: self.facts.server_type,
+                min_round_trip_time: Duration::from_millis(5),
+                topology_version: self.version,
+                ..ServerDescription::unknown(address.clone())
+            }),
+            address: Arc::new(address),
             topology_type: self.topology,
-            min_rtt: Duration::from_millis(5),
-            topology_version: self.version,
         };
         self.op.selected(selected);
         assert!(matches!(self.op.want(), Want::Lease(id) if id == ServerId(server)));

@@ -11,7 +11,7 @@ use mongo_client_core::{
     op::{Failure, Progress, Selected, Stage, Target, Want},
     select::{Criteria, Selection, describe_failure, select_with},
     time::Instant,
-    topology::{ServerDescription, ServerType, TopologyType},
+    topology::{ServerDescription, TopologyType},
 };
 
 use super::run::{Run, Step};
@@ -75,15 +75,14 @@ impl Run<'_> {
                 Selection::Server {
                     id,
                     server: description,
-                    server_type,
                     topology_type,
                 } => {
                     let version = description.topology_version;
                     let hold = self.operation.hold(id, version, || tick.now());
                     if hold.is_none() || !patient {
-                        let types = (server_type, topology_type);
                         let server = snapshot.servers.get(&id);
-                        return Poll::Ready(self.selected(id, server, types, &description, tick));
+                        let selected = self.selected(id, server, topology_type, description, tick);
+                        return Poll::Ready(selected);
                     }
                     hold
                 }
@@ -155,8 +154,8 @@ impl Run<'_> {
         &mut self,
         id: ServerId,
         server: Option<&Arc<Server>>,
-        (server_type, topology_type): (ServerType, TopologyType),
-        description: &ServerDescription,
+        topology_type: TopologyType,
+        description: Arc<ServerDescription>,
         tick: &mut Tick<'_>,
     ) -> Progress {
         if let Step::Selecting(_) = self.step {
@@ -171,10 +170,8 @@ impl Run<'_> {
         self.operation.selected(Selected {
             server: id,
             address: Arc::clone(&server.address),
-            server_type,
+            description,
             topology_type,
-            min_rtt: description.min_round_trip_time,
-            topology_version: description.topology_version,
         });
         Progress::Continue
     }

@@ -51,7 +51,6 @@ impl Engine {
             Selection::Server {
                 id,
                 server,
-                server_type,
                 topology_type,
             } if hold.is_none() || self.now >= until => {
                 self.tables.timers.set(TimerTag::Op(op.id), None);
@@ -62,10 +61,8 @@ impl Engine {
                 let selected = Selected {
                     server: id,
                     address: std::sync::Arc::new(server.address.clone()),
-                    server_type,
+                    description: server,
                     topology_type,
-                    min_rtt: server.min_round_trip_time,
-                    topology_version: server.topology_version,
                 };
                 operation.selected(selected);
                 Flow::Continue
