@@ -1,9 +1,14 @@
 //! Prose tests of the specifications, under their numbers, against real servers.
 
+mod backpressure;
 mod causal;
 mod crud;
 mod handshake;
+mod retry_reads;
+mod retry_writes;
 mod sessions;
+mod step_down;
+mod two_faults;
 mod verbs;
 
 use bson::Document;
