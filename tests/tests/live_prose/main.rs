@@ -3,13 +3,20 @@
 mod backpressure;
 mod causal;
 mod crud;
+mod enumerate;
 mod handshake;
+mod logging;
+mod messages;
+mod pools;
 mod retry_reads;
 mod retry_writes;
+mod sdam;
 mod sessions;
+mod staleness;
 mod step_down;
 mod two_faults;
 mod verbs;
+mod without_sessions;
 
 use bson::Document;
 use mongo_client::Client;
