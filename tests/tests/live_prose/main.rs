@@ -12,6 +12,7 @@ mod retry_reads;
 mod retry_writes;
 mod sdam;
 mod sessions;
+mod stable_api;
 mod staleness;
 mod step_down;
 mod two_faults;

@@ -4,10 +4,7 @@ use std::{
     collections::BTreeMap,
     io::Read,
     net::TcpListener,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +18,7 @@ use mongo_client::{
 };
 use mongo_client_tests::{
     deploy,
-    fault::{Fate, Mongos, Proxy},
+    fault::Mongos,
     live::{self, Event},
     rt,
 };
@@ -36,11 +33,6 @@ async fn primary(client: &Client) -> ServerAddress {
     let admin = client.database("admin");
     let hello = admin.run_command(doc! { "hello": 1 }).await.unwrap();
     hello.get_str("primary").unwrap().parse().unwrap()
-}
-
-async fn ping(client: &Client) {
-    let admin = client.database("admin");
-    admin.run_command(doc! { "ping": 1 }).await.unwrap();
 }
 
 /// Streams the replies of so many servers and looks at when they come.
@@ -179,34 +171,7 @@ fn a_secondary_alone_leads_to_the_primary_unless_the_connection_is_direct() {
     });
 }
 
-/// Servers before 4.9 apply no fail points to handshakes: connections that end take their place.
-#[test]
-fn monitors_sleep_the_minimum_between_checks_that_fail() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
-        let target = live::options(&uri).hosts[0].to_string();
-        let requests = AtomicUsize::new(0);
-        let proxy = Proxy::start(target, move |_| {
-            match requests.fetch_add(1, Ordering::SeqCst) < 5 {
-                true => Fate::DropRequest,
-                false => Fate::Pass,
-            }
-        });
-        let proxy = proxy.await.unwrap();
-        let uri = format!("mongodb://{}/?directConnection=true", proxy.address());
-        let mut options = ClientOptions::parse_uri(&uri).unwrap().options;
-        options.server_selection_timeout = Some(Duration::from_secs(5));
-        let start = Instant::now();
-        ping(&live::build(options)).await;
-        let took = start.elapsed();
-        let expected = Duration::from_secs(2)..Duration::from_millis(3_500);
-        assert!(expected.contains(&took), "{took:?}");
-    });
-}
-
-/// The description that a client has of a server.
+/// The average round-trip time that a client knows of a server.
 async fn average(client: &Client, server: &ServerAddress) -> Option<Duration> {
     let topology = client.topology_description().await.unwrap();
     topology.server(server)?.1.average_round_trip_time
@@ -306,6 +271,32 @@ fn at(events: &[Event], is: impl Fn(&Event) -> bool) -> Option<usize> {
 
 mod serial_standalone {
     use super::*;
+
+    #[test]
+    fn monitors_sleep_the_minimum_between_checks_that_fail() {
+        rt::block_on(async {
+            let Some(uri) = deploy::uri("STANDALONE") else {
+                return;
+            };
+            let control = live::client(&uri);
+            let uri = format!("{uri}?directConnection=true");
+            let mut options = ClientOptions::parse_uri(&uri).unwrap().options;
+            options.server_selection_timeout = Some(Duration::from_secs(5));
+            let app_name = live::unique("min_heartbeat");
+            options.app_name = Some(app_name.clone());
+            let broken = doc! { "failCommands": HELLOS, "errorCode": 1234 };
+            let point = live::FailPoint::set(&control, 5, &app_name, broken).await;
+            let client = live::build(options);
+            let start = Instant::now();
+            let admin = client.database("admin");
+            let pong = admin.run_command(doc! { "ping": 1 }).await;
+            let took = start.elapsed();
+            point.off().await;
+            pong.unwrap();
+            let expected = Duration::from_secs(2)..Duration::from_millis(3_500);
+            assert!(expected.contains(&took), "{took:?}");
+        });
+    }
 
     #[test]
     fn rtt_1_is_measured_while_replies_are_streamed() {

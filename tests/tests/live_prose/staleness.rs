@@ -1,9 +1,16 @@
 //! Max staleness: `max-staleness-tests.md`, what needs servers.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bson::{Bson, Document, doc};
-use mongo_client::{Client, options::ServerAddress};
+use mongo_client::{
+    Client,
+    error::Result,
+    options::{ClientOptions, ServerAddress},
+};
 use mongo_client_tests::{deploy, fault::Mongos, live, rt};
 
 use crate::{last, recorded};
@@ -19,6 +26,31 @@ async fn last_write(client: &Client, server: &ServerAddress) -> Option<i64> {
     let topology = client.topology_description().await.unwrap();
     let hello = topology.server(server)?.1.hello.clone()?;
     hello.last_write_date
+}
+
+#[test]
+fn connection_strings_name_the_staleness() {
+    let parsed = |query: &str| -> Result<Option<Duration>> {
+        let parsed = ClientOptions::parse_uri(&format!("mongodb://host/?{query}"))?;
+        let criteria = parsed
+            .options
+            .selection_criteria
+            .expect("a read preference");
+        let preference = criteria.as_read_pref().expect("a read preference");
+        Ok(preference.max_staleness())
+    };
+    let basic = parsed("readPreference=secondary&maxStalenessSeconds=120");
+    assert_eq!(basic.unwrap(), Some(Duration::from_secs(120)));
+    for invalid in ["", "readPreference=primary&"] {
+        let error = parsed(&format!("{invalid}maxStalenessSeconds=120")).unwrap_err();
+        assert!(error.to_string().contains("maxStalenessSeconds"), "{error}");
+    }
+    for mode in ["secondary", "primary"] {
+        let none = parsed(&format!("readPreference={mode}&maxStalenessSeconds=-1"));
+        assert_eq!(none.unwrap(), None, "{mode}");
+    }
+    let small = parsed("readPreference=secondary&maxStalenessSeconds=1");
+    assert_eq!(small.unwrap(), Some(Duration::from_secs(1)));
 }
 
 #[test]
@@ -41,8 +73,8 @@ fn last_write_dates_are_parsed_and_grow() {
         .await;
         let first = first.into_inner();
         let now = i64::try_from(
-            std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
                 .unwrap()
                 .as_millis(),
         );
