@@ -3,8 +3,9 @@
 use bson::{Document, doc};
 use mongo_client::{
     Client, Database,
-    event::cmap::CmapEvent,
+    event::{cmap::CmapEvent, sdam::SdamEvent},
     options::{ReadPreference, WriteConcern},
+    topology::ServerType,
 };
 use mongo_client_tests::{
     deploy::{self, Plan},
@@ -56,7 +57,7 @@ fn destructive_get_more_iteration() {
         thaw.selection_criteria(ReadPreference::secondary(None))
             .await
             .unwrap();
-        let before = cleared(&recorder);
+        let (before, known) = (cleared(&recorder), recorder.events().len());
         let step_down = doc! { "replSetStepDown": 30, "force": true };
         admin.run_command(step_down).await.unwrap();
 
@@ -65,7 +66,18 @@ fn destructive_get_more_iteration() {
         let more = recorder.started("getMore");
         assert_eq!(more.len(), 1);
         let finds = recorder.started("find");
-        assert_eq!(more[0].connection.address, finds[0].connection.address);
+        let address = &finds[0].connection.address;
+        assert_eq!(&more[0].connection.address, address);
+        // What the monitor hears of the step-down clears no pool either.
+        recorder
+            .wait("the step-down is known", |events| {
+                events[known..].iter().any(|event| {
+                    matches!(event, Event::Sdam(SdamEvent::ServerDescriptionChanged(e))
+                        if e.address == *address
+                            && e.new_description.server_type == ServerType::RsSecondary)
+                })
+            })
+            .await;
         assert_eq!(cleared(&recorder), before);
     });
 }
