@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod deploy;
+pub mod executed;
 pub mod fault;
 pub mod harness;
 pub mod live;

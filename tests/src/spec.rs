@@ -8,6 +8,7 @@ pub mod bson_corpus;
 pub mod bson_vector;
 pub mod cmap;
 pub mod connection_string;
+pub mod document;
 pub mod layout;
 pub mod max_staleness;
 mod overrides;

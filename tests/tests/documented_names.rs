@@ -2,7 +2,9 @@
 //! are executed: tests/data/mongo_client_names.txt lists them. So has every documented error that
 //! needs a server.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::collections::BTreeSet;
+
+use mongo_client_tests::executed::assert_executed;
 
 const NAMES: &str = include_str!("../data/mongo_client_names.txt");
 const ERRORS: &str = include_str!("documented_errors/main.rs");
@@ -54,30 +56,6 @@ fn rows(document: &str, section: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What keeps a test of this source from being executed under that name, if anything does.
-fn fault(source: &str, function: &str) -> Option<&'static str> {
-    let head = format!("fn {function}()");
-    let Some((before, _)) = source.split_once(&head) else {
-        return Some("there is no such function");
-    };
-    let attributes = before
-        .lines()
-        .rev()
-        .map(str::trim)
-        .take_while(|line| line.is_empty() || line.starts_with("#[") || line.starts_with("//"));
-    let attributes: Vec<&str> = attributes.collect();
-    if !attributes.contains(&"#[test]") {
-        Some("it is no test")
-    } else if attributes
-        .iter()
-        .any(|line| line.starts_with("#[ignore") || line.starts_with("#[cfg"))
-    {
-        Some("it is not always executed")
-    } else {
-        None
-    }
-}
-
 #[test]
 fn every_name_has_its_row() {
     for (kind, section) in [("option", "Options"), ("member", "Members")] {
@@ -116,16 +94,6 @@ fn every_name_has_tests_that_are_executed() {
     }
 }
 
-/// Asserts that a test, given as file::function, is there and always executed.
-fn assert_executed(test: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let (file, function) = test.split_once("::").expect("file::function");
-    let path = folder.join(format!("{file}.rs"));
-    let source = fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{test}: {}: {error}", path.display()));
-    assert_eq!(fault(&source, function), None, "{test}");
-}
-
 #[test]
 fn every_error_that_needs_a_server_has_a_test_that_is_executed() {
     let rows = ERRORS.lines().filter(|line| line.starts_with("//! | "));
@@ -142,15 +110,6 @@ fn no_name_is_listed_twice() {
     for entry in entries() {
         assert!(seen.insert((entry.kind, entry.name)), "{entry:?}");
     }
-}
-
-#[test]
-fn what_is_no_executed_test_is_told() {
-    let source = "#[test]\nfn a() {}\n\nfn b() {}\n\n#[test]\n#[ignore]\nfn c() {}\n";
-    assert_eq!(fault(source, "a"), None);
-    assert_eq!(fault(source, "b"), Some("it is no test"));
-    assert_eq!(fault(source, "c"), Some("it is not always executed"));
-    assert_eq!(fault(source, "d"), Some("there is no such function"));
 }
 
 #[test]

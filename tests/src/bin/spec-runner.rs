@@ -8,29 +8,40 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use mongo_client_tests::spec::document::{document, prose, reasons};
 use mongo_client_tests::spec::layout::{Unknown, classify};
-use mongo_client_tests::spec::{Outcome, Report, SpecFile, Suite, default_dir, load, suites};
+use mongo_client_tests::spec::{Report, SpecFile, Suite, default_dir, load, suites};
 use mongo_client_tests::unified::{self, Filter};
+
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFORMANCE.md");
 
 const USAGE: &str = "\
 usage: spec-runner [--dir DIR] [--suite NAME] [--file PART] [--case PART] [--full] [--verbose]
-                   [--list-skips]
+                   [--list-skips] [--report]
 
   --suite NAME   only this row of the table (`crud` is short for `crud (unified)`)
   --file PART    only files of the unified format whose path has this part
   --case PART    only cases of the unified format whose description has this part
   --full         unified cases on every deployment that meets their requirements
   --verbose      tell each unified case as it ends
-  --list-skips   name the cases that were skipped";
+  --list-skips   name the cases that were skipped
+  --report       write docs/CONFORMANCE.md; for whole runs of the fetched files only";
 
 struct Options {
     dir: PathBuf,
     suite: Option<String>,
     filter: Filter,
     list_skips: bool,
+    report: bool,
 }
 
 impl Options {
+    /// Whether every fetched case is wanted, once.
+    fn whole(&self) -> bool {
+        let one_deployment = !self.filter.full;
+        !self.only_unified() && self.suite.is_none() && one_deployment && self.dir == default_dir()
+    }
+
     /// Whether a row is wanted.
     fn wants(&self, row: &str) -> bool {
         let short = row.split(" (").next();
@@ -90,6 +101,13 @@ fn main() -> ExitCode {
         println!("0 passed, 0 failed, 0 skipped");
         return ExitCode::FAILURE;
     }
+    if options.report
+        && let Err(error) = std::fs::write(DOCUMENT, document(&rows, &prose()))
+    {
+        eprintln!("error: {DOCUMENT}: {error}");
+        println!("0 passed, 1 failed, 0 skipped");
+        return ExitCode::FAILURE;
+    }
     print(&rows, options.list_skips)
 }
 
@@ -99,6 +117,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         suite: None,
         filter: Filter::default(),
         list_skips: false,
+        report: false,
     };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -115,8 +134,12 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--full" => options.filter.full = true,
             "--verbose" => options.filter.verbose = true,
             "--list-skips" => options.list_skips = true,
+            "--report" => options.report = true,
             _ => return Err(format!("unknown argument: {arg}")),
         }
+    }
+    if options.report && !options.whole() {
+        return Err("--report is for whole runs".to_owned());
     }
     Ok(options)
 }
@@ -195,13 +218,7 @@ fn print(rows: &[(String, Report)], list_skips: bool) -> ExitCode {
 /// Why cases were skipped, with how many, per row.
 fn print_reasons(rows: &[(String, Report)]) {
     for (name, report) in rows {
-        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-        for (_, outcome) in report.cases() {
-            if let Outcome::Skipped(reason) = outcome {
-                *reasons.entry(reason).or_default() += 1;
-            }
-        }
-        for (reason, count) in reasons {
+        for (reason, count) in reasons(report) {
             println!("skipped: {name}: {count} for {reason}");
         }
     }
