@@ -136,6 +136,25 @@ macro_rules! perform {
 }
 use perform;
 
+/// Opens a cursor that is saved, in a session that the cursor keeps or without one.
+macro_rules! open_cursor {
+    ($verb:expr, $shared:expr, $client:expr) => {{
+        let cursor = match $shared {
+            None => CursorEntity::Plain($verb.await?),
+            Some(shared) => {
+                let mut guard = shared.lock().await;
+                let session = guard.as_mut().ok_or(Stop::from("the session was ended"))?;
+                let cursor = $verb.session(session).await?;
+                drop(guard);
+                CursorEntity::InSession(cursor, shared)
+            }
+        };
+        let cursor = Arc::new(tokio::sync::Mutex::new(cursor));
+        Ok(Output::Entity(Entity::Cursor(cursor, Arc::clone($client))))
+    }};
+}
+use open_cursor;
+
 /// Awaits a verb that gives a cursor and reads it to its end.
 macro_rules! collect {
     ($verb:expr, $held:ident) => {

@@ -14,7 +14,7 @@ use mongo_client::{
 use super::{
     Done, Output, collect,
     database::{cursor_type, shared_session},
-    perform, session, write,
+    open_cursor, perform, session, write,
 };
 use crate::unified::{
     Checked, Stop,
@@ -94,18 +94,7 @@ async fn create_find_cursor(
     let options = find_options(&mut args)?;
     args.finish()?;
     let verb = collection.find(filter).with_options(options);
-    let cursor = match shared {
-        None => CursorEntity::Plain(verb.await?),
-        Some(shared) => {
-            let mut guard = shared.lock().await;
-            let session = guard.as_mut().ok_or(Stop::from("the session was ended"))?;
-            let cursor = verb.session(session).await?;
-            drop(guard);
-            CursorEntity::InSession(cursor, shared)
-        }
-    };
-    let cursor = Arc::new(tokio::sync::Mutex::new(cursor));
-    Ok(Output::Entity(Entity::Cursor(cursor, Arc::clone(client))))
+    open_cursor!(verb, shared, client)
 }
 
 /// The options of an aggregation, of a collection or a database.

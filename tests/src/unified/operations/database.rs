@@ -11,7 +11,9 @@ use mongo_client::{
     },
 };
 
-use super::{Done, Output, collect, collection::aggregate_options, missing, perform, session};
+use super::{
+    Done, Output, collect, collection::aggregate_options, missing, open_cursor, perform, session,
+};
 use crate::unified::{
     Checked, Stop,
     arguments::{Args, fill},
@@ -99,18 +101,7 @@ async fn create_command_cursor(
     let (command, options) = cursor_command(&mut args)?;
     args.finish()?;
     let verb = database.run_cursor_command(command).with_options(options);
-    let cursor = match shared {
-        None => CursorEntity::Plain(verb.await?),
-        Some(shared) => {
-            let mut guard = shared.lock().await;
-            let session = guard.as_mut().ok_or(Stop::from("the session was ended"))?;
-            let cursor = verb.session(session).await?;
-            drop(guard);
-            CursorEntity::InSession(cursor, shared)
-        }
-    };
-    let cursor = Arc::new(tokio::sync::Mutex::new(cursor));
-    Ok(Output::Entity(Entity::Cursor(cursor, Arc::clone(client))))
+    open_cursor!(verb, shared, client)
 }
 
 /// The session that the arguments name, for a cursor that outlives the operation.
