@@ -196,6 +196,7 @@ impl Handle {
             )
         })?;
         let inner = &self.inner;
+        let mut appended = Ok(());
         let shared = if let Some(settings) = &inner.settings {
             self.start(runtime, Arc::clone(&inner.options), settings.clone())
         } else {
@@ -205,9 +206,11 @@ impl Handle {
             let shared = self.start(runtime, Arc::new(options), settings);
             // With the lock held, so that one that is being added is seen here or sees the client.
             let added = inner.added.lock().unwrap_or_else(PoisonError::into_inner);
-            for info in added.iter().cloned() {
-                shared.settings.connection.client_metadata.append(info)?;
-            }
+            let metadata = &shared.settings.connection.client_metadata;
+            appended = added
+                .iter()
+                .cloned()
+                .try_for_each(|info| metadata.append(info));
             shared
         };
         // Pairs with the fence of `shutdown`: at least one of the two sees the other.
@@ -216,7 +219,8 @@ impl Handle {
             // It was shut down meanwhile, and `shutdown` may not have seen it.
             shared.close();
         }
-        Ok(shared)
+        // Not before: the client has started, so a shutdown must not miss it.
+        appended.map(|()| shared)
     }
 
     /// Executes a command: selection, lease, exchange, retries.
