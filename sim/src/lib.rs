@@ -40,6 +40,7 @@ mod script;
 mod server;
 mod set;
 mod store;
+pub mod swarm;
 mod tcp;
 mod wire;
 

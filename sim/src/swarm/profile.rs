@@ -1,0 +1,238 @@
+//! The profiles: how a plan is drawn.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use super::{
+    observe::OpKind,
+    plan::{Mode, Plan, Rate, Topology},
+};
+use crate::choices::Choices;
+
+/// The faults of servers and clocks.
+pub const SET_FAULTS: &[&str] = &[
+    "step-down",
+    "kill-primary",
+    "kill-secondary",
+    "isolate-primary",
+    "split-set",
+    "slow-secondary",
+    "fail-command",
+    "close-on-command",
+    "slow-command",
+];
+
+/// A named way to draw plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// No faults.
+    Calm,
+    /// Wall clocks that drift, step and freeze.
+    ClockChaos,
+    /// Elections, step-downs, crashes and partitions, one after the other.
+    FailoverStorm,
+    /// A near network that resets, refuses and delays.
+    FlakyLan,
+    /// Corrupt bytes.
+    HostileBytes,
+    /// Everything is drawn: the default.
+    Swarm,
+    /// Pools of a few connections under many operations.
+    TinyPool,
+    /// A far network: long and varying ways.
+    Wan,
+}
+
+impl Profile {
+    /// All profiles.
+    pub const ALL: [Self; 8] = [
+        Self::Calm,
+        Self::ClockChaos,
+        Self::FailoverStorm,
+        Self::FlakyLan,
+        Self::HostileBytes,
+        Self::Swarm,
+        Self::TinyPool,
+        Self::Wan,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::ClockChaos => "clock-chaos",
+            Self::FailoverStorm => "failover-storm",
+            Self::FlakyLan => "flaky-lan",
+            Self::HostileBytes => "hostile-bytes",
+            Self::Swarm => "swarm",
+            Self::TinyPool => "tiny-pool",
+            Self::Wan => "wan",
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|p| p.name() == name);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name);
+            format!("no profile `{name}`; there are {}", names.join(", "))
+        })
+    }
+}
+
+/// Draws of the shapes that plans need.
+struct Draws<'a>(&'a mut dyn Choices);
+
+impl Draws<'_> {
+    fn between(&mut self, label: &'static str, from: u64, to: u64) -> u64 {
+        from + self.0.draw(label, to - from + 1)
+    }
+
+    fn one_in(&mut self, label: &'static str, n: u64) -> bool {
+        self.0.draw(label, n) == 0
+    }
+
+    fn of<T: Copy>(&mut self, label: &'static str, all: &[T]) -> T {
+        all[self.0.draw(label, all.len() as u64) as usize]
+    }
+
+    fn ms(&mut self, label: &'static str, from: u64, to: u64) -> Duration {
+        Duration::from_millis(self.between(label, from, to))
+    }
+
+    /// Small and large numbers are equally likely by their number of bits.
+    fn log(&mut self, label: &'static str, from: u64, to: u64) -> u64 {
+        let doublings = (to / from.max(1)).max(1).ilog2();
+        let low = from << self.0.draw(label, u64::from(doublings) + 1);
+        self.between(label, low, (low * 2 - 1).clamp(low, to.max(low)))
+    }
+}
+
+pub(super) fn draw(seed: u64, profile: Profile, mode: Mode, choices: &mut dyn Choices) -> Plan {
+    let mut d = Draws(choices);
+    let mut plan = base(seed, profile, mode, &mut d);
+    plan.mix = mix(&mut d);
+    plan.faults = faults(profile, &mut d);
+    match profile {
+        Profile::Calm => plan.drops = 0,
+        Profile::FailoverStorm => {
+            plan.topology = Topology::Set(d.of("storm members", &[3, 5]));
+        }
+        Profile::TinyPool => {
+            plan.max_pool_size = d.between("tiny pool", 1, 3) as u32;
+            plan.min_pool_size = plan.min_pool_size.min(plan.max_pool_size);
+            plan.concurrency = d.between("tiny pool operations", 20, 200) as usize;
+            plan.pace = Duration::from_millis(50);
+        }
+        Profile::Wan => {
+            plan.latency_min = d.ms("wan latency", 20, 150);
+            plan.latency_mean = d.ms("wan jitter", 5, 100);
+        }
+        Profile::ClockChaos | Profile::FlakyLan | Profile::HostileBytes | Profile::Swarm => {}
+    }
+    plan
+}
+
+fn base(seed: u64, profile: Profile, mode: Mode, d: &mut Draws<'_>) -> Plan {
+    let topology = match d.0.draw("topology", 8) {
+        0 => Topology::Standalone,
+        1 => Topology::Set(1),
+        2 | 3 => Topology::Set(5),
+        _ => Topology::Set(3),
+    };
+    let max_pool_size = d.log("maxPoolSize", 1, 100) as u32;
+    let min_pool_size = if d.one_in("minPoolSize?", 3) {
+        d.between("minPoolSize", 1, u64::from(max_pool_size.min(8))) as u32
+    } else {
+        0
+    };
+    // Together with a minimum, it would open and close connections for ever.
+    let max_idle_time = (min_pool_size == 0 && d.one_in("maxIdleTime?", 3))
+        .then(|| d.ms("maxIdleTime", 100, 20_000));
+    Plan {
+        seed,
+        profile,
+        mode,
+        topology,
+        auth: d.one_in("auth", 5),
+        compression: false,
+        election_timeout: d.ms("election timeout", 1_000, 10_000),
+        lag: d.ms("lag", 1, 200),
+        latency_min: Duration::from_micros(d.log("latency", 50, 20_000)),
+        latency_mean: Duration::from_micros(d.log("jitter", 10, 10_000)),
+        max_pool_size,
+        min_pool_size,
+        max_connecting: d.between("maxConnecting", 1, 4) as u32,
+        max_idle_time,
+        wait_queue_timeout: d
+            .one_in("waitQueueTimeout?", 2)
+            .then(|| d.ms("waitQueueTimeout", 20, 10_000)),
+        heartbeat: d.ms("heartbeat", 500, 10_000),
+        streaming: d.one_in("streaming", 2),
+        retry_reads: !d.one_in("retryReads", 4),
+        retry_writes: !d.one_in("retryWrites", 4),
+        connect_timeout: d.ms("connectTimeout", 500, 10_000),
+        // Without it silence lasts for ever, so it is the rule.
+        socket_timeout: (!d.one_in("socketTimeout?", 6))
+            .then(|| d.ms("socketTimeout", 1_000, 20_000)),
+        selection_timeout: d.ms("serverSelectionTimeout", 500, 30_000),
+        local_threshold: d.ms("localThreshold", 0, 30),
+        clients: d.of("clients", &[1, 1, 1, 2, 3]),
+        concurrency: d.log("concurrency", 1, 200) as usize,
+        pace: Duration::from_millis(d.log("pace", 20, 2_000)),
+        mix: Vec::new(),
+        drops: d.of("drops", &[0, 3, 10, 30]),
+        deadlines: d.of("deadlines", &[0, 0, 3, 10]),
+        faults: Vec::new(),
+        safety: Duration::from_secs(d.between("safety", 60, 240)),
+    }
+}
+
+fn mix(d: &mut Draws<'_>) -> Vec<(OpKind, u64)> {
+    let mut mix: Vec<(OpKind, u64)> = OpKind::ALL
+        .into_iter()
+        .map(|kind| {
+            let weight = if d.one_in("mix?", 2) {
+                d.log("mix", 1, 32)
+            } else {
+                0
+            };
+            (kind, weight)
+        })
+        .collect();
+    if mix.iter().all(|(_, weight)| *weight == 0) {
+        mix = vec![(OpKind::Insert, 1), (OpKind::Find, 1)];
+    }
+    mix
+}
+
+fn faults(profile: Profile, d: &mut Draws<'_>) -> Vec<Rate> {
+    if profile == Profile::Calm {
+        return Vec::new();
+    }
+    let mut rates = Vec::new();
+    for kind in SET_FAULTS.iter().copied() {
+        let (present, every) = (d.one_in("fault?", 2), d.log("fault", 4, 128));
+        let (present, every) = match profile {
+            Profile::FailoverStorm => (true, every / 4 + 3),
+            Profile::FlakyLan | Profile::HostileBytes | Profile::ClockChaos => (false, every),
+            _ => (present, every),
+        };
+        if present {
+            rates.push(Rate {
+                kind,
+                every: Duration::from_secs(every),
+            });
+        }
+    }
+    rates
+}
