@@ -56,6 +56,7 @@ use crate::{
     error::Error,
     event::cmap::{ConnectionCheckoutFailedReason, ConnectionClosedReason},
     id::{ConnId, Generation, Ticket},
+    marks::{self, Mark},
     time::Instant,
 };
 
@@ -190,6 +191,9 @@ impl<C> Pool<C> {
         let Some(waiter) = self.queue.remove(ticket) else {
             return;
         };
+        if waiter.opening.is_some() && why == CancelReason::Dropped {
+            marks::reached(Mark::CancelOpening);
+        }
         self.disown(waiter.opening);
         let reason = ConnectionCheckoutFailedReason::Timeout;
         self.emit_checkout_failed(reason, None, waiter.started, now);
@@ -243,7 +247,18 @@ impl<C> Pool<C> {
             Some(why.or(perished).unwrap_or(ConnectionClosedReason::Error))
         };
         match close {
-            Some(why) => self.release(lease.slot, Some(conn), why),
+            Some(why) => {
+                match (record.place, why) {
+                    (Place::Draining, ConnectionClosedReason::Stale) => {
+                        marks::reached(Mark::DrainStale);
+                    }
+                    (Place::Draining, ConnectionClosedReason::PoolClosed) => {
+                        marks::reached(Mark::DrainPoolClosed);
+                    }
+                    _ => {}
+                }
+                self.release(lease.slot, Some(conn), why);
+            }
             None => self.put(lease.slot, conn, now),
         }
         self.pump(now);

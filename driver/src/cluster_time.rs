@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use bson::RawDocument;
-use mongo_client_core::session::ClusterTime;
+use mongo_client_core::{
+    mutants::{self, Mutant},
+    session::ClusterTime,
+};
 
 /// The client's cluster time; the lock is taken for writing only when the time advances.
 #[derive(Debug, Default)]
@@ -29,7 +32,7 @@ impl ClusterTimeCell {
 
     /// Whether a time is later than the latest.
     fn is_news(&self, time: bson::Timestamp) -> bool {
-        pack(time) > self.packed.load(Ordering::Acquire)
+        pack(time) > self.packed.load(Ordering::Acquire) || mutants::active(Mutant::ClusterTimeBack)
     }
 
     /// Keeps a `$clusterTime` document if it is later than the latest.

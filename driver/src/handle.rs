@@ -13,6 +13,7 @@ use bson::oid::ObjectId;
 use mongo_client_core::{
     conn::{HandshakeEnvironment, client_metadata},
     error::{Error, ErrorKind, Result},
+    marks::{self, Mark},
     op::{CommandSpec, ObjectIdGenerator, Target},
     options::{ClientOptions, DriverInfo, SessionOptions},
     session::end_sessions as end_sessions_command,
@@ -256,6 +257,7 @@ impl Handle {
         let Some(server) = snapshot.servers.get(&server) else {
             return;
         };
+        marks::reached(Mark::CancelDriverCursor);
         // The handle keeps the client open until the command is sent.
         let (handle, shared) = (self.clone(), Arc::clone(shared));
         let task = Box::pin(async move {
@@ -384,6 +386,10 @@ impl Drop for Inner {
             return;
         };
         let sessions = shared.sessions.with("any", |pool| !pool.is_empty());
+        marks::reached(match sessions {
+            true => Mark::CancelDriverLastHandle,
+            false => Mark::CancelDriverLastHandleBare,
+        });
         if sessions && !shared.is_suspended() {
             let closing = Closing(Arc::clone(shared));
             // A runtime that is gone drops the task, which closes as well.

@@ -13,6 +13,8 @@ use mongo_client_core::{
     error::{Error, Result},
     event::cmap::ConnectionClosedReason,
     id::{ExchangeId, Generation, Ticket},
+    marks::{self, Mark},
+    mutants::{self, Mutant},
     net::ServerAddress,
     pool::{CancelReason, Checkout, Lease as PoolLease, LeaseToken},
     time::Instant,
@@ -97,7 +99,15 @@ impl Drop for Lease {
         };
         // Also when the link is idle: the reply may have been read, but not taken.
         let abandoned = match self.running {
-            Some(exchange) => link.abandon(exchange),
+            Some(exchange) => {
+                let abandoned = link.abandon(exchange);
+                marks::reached(match abandoned {
+                    Abandoned::Reusable => Mark::CancelDriverReusable,
+                    Abandoned::Close => Mark::CancelDriverClose,
+                    Abandoned::Drain { .. } => Mark::CancelDriverDrain,
+                });
+                abandoned
+            }
             None => Abandoned::Reusable,
         };
         let server = &self.server;
@@ -214,8 +224,13 @@ impl<'a> CheckoutFuture<'a> {
         let now = self.shared.clock.now();
         self.server
             .with_pool("leave", |cell| match cell.waits.remove(&ticket) {
-                Some(WaitSlot::Settled(result)) => result.ok(),
+                Some(WaitSlot::Settled(result)) => {
+                    marks::reached(Mark::CancelDriverGranted);
+                    result.ok()
+                }
+                _ if mutants::active(Mutant::TicketLeaked) => None,
                 _ => {
+                    marks::reached(Mark::CancelDriverTicket);
                     cell.pool.cancel(ticket, CancelReason::Dropped, now);
                     None
                 }

@@ -15,6 +15,8 @@ use mongo_client_core::{
     error::Error,
     event::cmap::{CmapEvent, ConnectionClosedReason},
     id::{ConnId, Generation, ServerId, Ticket},
+    marks::{self, Mark},
+    mutants::{self, Mutant},
     net::ServerAddress,
     pool::{Lease, LeaseToken, Pool, PoolConfig, PoolDirective, PoolError},
     route::{self, PoolRoutes},
@@ -131,6 +133,9 @@ impl Drop for Draining {
         let Some(link) = self.link.take() else {
             return;
         };
+        if !matches!(link.health(), Health::Idle | Health::Perished) {
+            marks::reached(Mark::CancelDriverDrainDropped);
+        }
         let (token, now) = (self.token, link.life().runtime().now());
         let idle = link.health() == Health::Idle;
         let why = (!idle).then_some(ConnectionClosedReason::Dropped);
@@ -499,7 +504,9 @@ impl PoolRoutes<Box<Link>> for Routing<'_> {
     fn settle(&mut self, ticket: Ticket, result: Result<Lease<Box<Link>>, PoolError>) {
         let result = result.map_err(|e| e.into_error(self.address));
         let slot = self.waits.insert(ticket, WaitSlot::Settled(result));
-        if let Some(WaitSlot::Waiting(Some(waker))) = slot {
+        if let Some(WaitSlot::Waiting(Some(waker))) = slot
+            && !mutants::active(Mutant::LostWakeUp)
+        {
             self.effects.wakers.push(waker);
         }
     }

@@ -36,6 +36,8 @@ use crate::{
     error::{Error, ErrorKind},
     hello::HelloReply,
     id::{ConnId, ExchangeId},
+    marks::{self, Mark},
+    mutants::{self, Mutant},
     options::Compressor,
     rng::Entropy,
     time::Instant,
@@ -219,6 +221,7 @@ impl Connection {
             return;
         }
         if n == 0 {
+            self.mark_broken_drain();
             let error = self.channel.eof();
             return self.perish(error);
         }
@@ -227,12 +230,18 @@ impl Connection {
             return;
         }
         if let Err(error) = self.receive(n, now) {
+            if let State::Draining { .. } = self.state {
+                marks::reached(Mark::DrainTooLong);
+            }
             self.part(error);
         }
     }
 
     /// The socket failed.
     pub fn handle_fault(&mut self, fault: IoFault, _now: Instant) {
+        if fault != IoFault::Interrupted {
+            self.mark_broken_drain();
+        }
         self.perish(fault.kind().into());
     }
 
@@ -314,7 +323,10 @@ impl Connection {
                 "socketTimeoutMS elapsed before the reply arrived"
             }
             ConnTimer::Exchange => "the reply did not arrive in time",
-            ConnTimer::Drain => "the reply of an abandoned command did not arrive in time",
+            ConnTimer::Drain => {
+                marks::reached(Mark::DrainTimeout);
+                "the reply of an abandoned command did not arrive in time"
+            }
         };
         self.perish(Error::io(io::Error::new(io::ErrorKind::TimedOut, text)));
     }
@@ -372,9 +384,13 @@ impl Connection {
 
     /// Nobody waits for the exchange's reply any more.
     pub fn abandon(&mut self, exchange: ExchangeId, now: Instant) -> Abandoned {
+        let events = self.events.len();
         self.events.retain(
             |event| !matches!(event, ConnEvent::Reply { exchange: e, .. } if *e == exchange),
         );
+        if self.events.len() < events {
+            marks::reached(Mark::CancelReplyRead);
+        }
         match &self.state {
             State::Idle => Abandoned::Reusable,
             State::Busy(current) if current.id == exchange => {
@@ -392,14 +408,24 @@ impl Connection {
     fn abandon_busy(&mut self, exchange: Exchange, now: Instant) -> Abandoned {
         let untouched = self.channel.queue().written() == 0 && !exchange.written;
         if untouched && !self.channel.is_secure() {
+            marks::reached(Mark::CancelUnwritten);
             self.channel.withdraw();
             self.state = State::Idle;
             return Abandoned::Reusable;
         }
         let partial = self.channel.framer().partial_len();
         if !exchange.written || exchange.exhaust || partial > DRAIN_LEN_MAX {
+            marks::reached(match (exchange.written, exchange.expects_reply) {
+                (true, _) => Mark::CancelReplyTooLong,
+                (false, true) => Mark::CancelPartlyWritten,
+                (false, false) => Mark::CancelSilentPartlyWritten,
+            });
             self.give_up();
             return Abandoned::Close;
+        }
+        if mutants::active(Mutant::WrongReply) {
+            self.state = State::Idle;
+            return Abandoned::Reusable;
         }
         let until = now + DRAIN_TIME_MAX;
         let answers = exchange.answers;
@@ -464,6 +490,9 @@ impl Connection {
             Purpose::Application => limit(self.config.socket_timeout, now),
             Purpose::Monitor | Purpose::RttProbe => None,
         };
+        if mutants::active(Mutant::DeadlineIgnored) {
+            return (None, false);
+        }
         match (deadline, socket) {
             (Some(deadline), Some(socket)) => (Some(deadline.min(socket)), socket < deadline),
             (deadline, socket) => (deadline.or(socket), socket.is_some()),
@@ -538,7 +567,7 @@ impl Connection {
         };
         let answered = frame.header.response_to;
         match expected {
-            Some(id) if id == answered => {}
+            Some(id) if id == answered || mutants::active(Mutant::WrongReply) => {}
             Some(id) => {
                 return Err(Error::invalid_response(format!(
                     "field responseTo: {answered} instead of {id}"
@@ -547,6 +576,7 @@ impl Connection {
             None => return Err(Error::invalid_response("a message that nobody asked for")),
         }
         if let State::Draining { .. } = self.state {
+            marks::reached(Mark::DrainReply);
             self.end_exchange(now);
             return Ok(());
         }
@@ -644,6 +674,12 @@ impl Connection {
             State::Opening(opening) if !opening.connected => Phase::Connect,
             State::Opening(opening) => opening.handshake.phase(),
             _ => Phase::Established,
+        }
+    }
+
+    fn mark_broken_drain(&self) {
+        if let State::Draining { .. } = self.state {
+            marks::reached(Mark::DrainBroken);
         }
     }
 

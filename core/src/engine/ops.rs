@@ -15,6 +15,8 @@ use crate::{
     error::{Error, Result},
     event::{CommandMonitor, cmap::ConnectionClosedReason},
     id::{OperationId, ServerId, Ticket},
+    marks::{self, Mark},
+    mutants::{self, Mutant},
     op::{Failure, Operation, Progress, Stage, Want},
     pool::CancelReason,
     session::SessionState,
@@ -295,12 +297,17 @@ impl Engine {
         let now = self.now;
         match op.wait {
             Wait::Ticket { server, ticket } => {
+                marks::reached(Mark::CancelEngineTicket);
                 self.tables.tickets.remove(&(server, ticket));
+                if mutants::active(Mutant::TicketLeaked) {
+                    return;
+                }
                 self.tables.with_pool(server, |pool| {
                     pool.cancel(ticket, CancelReason::Dropped, now);
                 });
             }
             Wait::Exchange { .. } => {
+                marks::reached(Mark::CancelEngineExchanging);
                 // Whether the server has used the transaction number is unknown.
                 if let Some(session) = self.sessions.of(&mut op.session) {
                     session.mark_dirty();
@@ -308,7 +315,9 @@ impl Engine {
                 self.command_failed(op, &Error::dropped());
                 self.abandon(op);
             }
-            Wait::Start | Wait::Server { .. } | Wait::Pause => {}
+            Wait::Start => marks::reached(Mark::CancelEngineStart),
+            Wait::Server { .. } => marks::reached(Mark::CancelEngineSelecting),
+            Wait::Pause => marks::reached(Mark::CancelEnginePausing),
         }
     }
 }

@@ -25,6 +25,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
     hello::TopologyVersion,
     id::ServerId,
+    marks::{self, Mark},
+    mutants::{self, Mutant},
     net::ServerAddress,
     rng::Rng,
     session::{ClusterTime, SessionState},
@@ -281,6 +283,9 @@ impl Operation {
                     self.txn_number = Some(server.next_txn_number());
                 }
                 (None, _) => self.txn_refused = true,
+                (Some(_), Some(server)) if mutants::active(Mutant::TxnNumberChanged) => {
+                    self.txn_number = Some(server.next_txn_number());
+                }
                 (Some(_), Some(_)) if supported => {}
                 (Some(_), _) => {
                     return Err(Error::new(ErrorKind::SessionsNotSupported));
@@ -452,7 +457,10 @@ impl Operation {
         let selected = self.sighting();
         let history = self.history.get_or_insert_default();
         let decision = match stage {
-            Stage::Selection => Decision::Fail,
+            Stage::Selection => {
+                marks::reached(Mark::RetryNoServer);
+                Decision::Fail
+            }
             _ => retry::decide(&policy, history, selected, &error, now, rng),
         };
         if let Decision::Retry { follows, .. } = decision {

@@ -16,6 +16,7 @@ use crate::{
         Error, ErrorKind, NO_WRITES_PERFORMED, RETRYABLE_ERROR, RETRYABLE_WRITE_ERROR,
         SYSTEM_OVERLOADED_ERROR, WriteFailure,
     },
+    marks::{self, Mark},
     rng::Rng,
     time::Instant,
     topology::error_rules::is_state_change_code,
@@ -121,6 +122,7 @@ pub fn decide(
     };
     let by_overload = policy.overload && overload && error.contains_label(RETRYABLE_ERROR);
     if !by_kind && !by_overload {
+        marks::reached(Mark::RetryNotRetryable);
         return Decision::Fail;
     }
     let failed = Failed::new(selected, error);
@@ -137,18 +139,60 @@ pub fn decide(
     };
     let follows = attempt > allowed;
     if follows && (overloaded || !failed.follows(history, policy.sharded)) {
+        marks::reached(match overloaded {
+            true => Mark::RetryOverloadExhausted,
+            false => Mark::RetryExhausted,
+        });
         return Decision::Fail;
     }
     let pause = overload.then(|| backoff(attempt, error.base_backoff(), rng));
     if let Some(deadline) = policy.deadline
         && now + pause.unwrap_or_default() >= deadline
     {
+        marks::reached(Mark::RetryNoTime);
         return Decision::Fail;
     }
+    let deprioritize = policy.sharded || (overload && policy.overload_retargeting);
+    mark_retry(
+        policy,
+        by_kind,
+        attempt,
+        pause.is_some(),
+        deprioritize,
+        follows,
+    );
     Decision::Retry {
         pause,
-        deprioritize: policy.sharded || (overload && policy.overload_retargeting),
+        deprioritize,
         follows,
+    }
+}
+
+fn mark_retry(
+    policy: &Policy,
+    by_kind: bool,
+    attempt: u32,
+    pauses: bool,
+    deprioritize: bool,
+    follows: bool,
+) {
+    marks::reached(match (by_kind, policy.retryability) {
+        (true, Retryability::Write) => Mark::RetryWrite,
+        (true, _) => Mark::RetryRead,
+        (false, _) => Mark::RetryOverload,
+    });
+    for (reached, mark) in [
+        (pauses, Mark::RetryPause),
+        (deprioritize, Mark::RetryDeprioritize),
+        (follows, Mark::RetryFollows),
+        (
+            !pauses && !follows && attempt > 1,
+            Mark::RetryWithinDeadline,
+        ),
+    ] {
+        if reached {
+            marks::reached(mark);
+        }
     }
 }
 
@@ -168,11 +212,21 @@ pub fn backoff(attempt: u32, base: Option<Duration>, rng: &mut Rng) -> Duration 
 pub fn is_retryable_read(error: &Error) -> bool {
     let error = cause_of_failed_authentication(error);
     if is_lost_connection(error) {
+        marks::reached(Mark::RetryReadLostConnection);
         return true;
     }
-    matches!(&*error.kind, ErrorKind::Command(e)
-        if e.code == READ_CONCERN_MAJORITY_NOT_AVAILABLE_YET
-            || RETRYABLE_WRITE_CODES.contains(&e.code))
+    let ErrorKind::Command(e) = &*error.kind else {
+        return false;
+    };
+    if e.code == READ_CONCERN_MAJORITY_NOT_AVAILABLE_YET {
+        marks::reached(Mark::RetryReadNoMajority);
+        return true;
+    }
+    let listed = RETRYABLE_WRITE_CODES.contains(&e.code);
+    if listed {
+        marks::reached(Mark::RetryReadCode);
+    }
+    listed
 }
 
 /// The facts of the failed attempt that labels depend on.
@@ -195,29 +249,41 @@ pub fn classify(error: &mut Error, attempt: &Attempt) {
         return;
     }
     let inner = cause_of_failed_authentication(error);
-    let owed = match attempt.stage {
-        Stage::Selection => false,
+    let (owed, mark) = match attempt.stage {
+        Stage::Selection => (false, Mark::RetryNoServer),
         // The handshake's commands are no writes, so servers do not label their errors.
         Stage::Checkout => {
-            is_lost_connection(inner)
+            let owed = is_lost_connection(inner)
                 || matches!(&*inner.kind, ErrorKind::Command(e)
-                    if RETRYABLE_WRITE_CODES.contains(&e.code))
+                    if RETRYABLE_WRITE_CODES.contains(&e.code));
+            (owed, Mark::RetryLabelCheckout)
         }
         Stage::Exchange { .. } => {
             let unlabelled = attempt
                 .max_wire_version
                 .is_some_and(|version| version < LABELLING_WIRE_VERSION);
             match &*inner.kind {
-                ErrorKind::Command(e) => unlabelled && RETRYABLE_WRITE_CODES.contains(&e.code),
-                ErrorKind::Write(WriteFailure::WriteConcernError(e)) => {
-                    unlabelled && !attempt.mongos && RETRYABLE_WRITE_CODES.contains(&e.code)
-                }
+                ErrorKind::Command(e) => (
+                    unlabelled && RETRYABLE_WRITE_CODES.contains(&e.code),
+                    Mark::RetryLabelOldServer,
+                ),
+                ErrorKind::Write(WriteFailure::WriteConcernError(e)) => (
+                    unlabelled && !attempt.mongos && RETRYABLE_WRITE_CODES.contains(&e.code),
+                    Mark::RetryLabelOldConcern,
+                ),
                 // No server labels these; docs/decisions/008-refusals-during-elections.md.
-                ErrorKind::Write(WriteFailure::WriteError(e)) => is_state_change_code(e.code),
-                _ => is_lost_connection(inner),
+                ErrorKind::Write(WriteFailure::WriteError(e)) => {
+                    (is_state_change_code(e.code), Mark::RetryLabelDocuments)
+                }
+                _ => (is_lost_connection(inner), Mark::RetryLabelLostConnection),
             }
         }
     };
+    marks::reached(match (owed, attempt.stage) {
+        (true, _) | (false, Stage::Selection) => mark,
+        (false, Stage::Checkout) => Mark::RetryNoLabelCheckout,
+        (false, Stage::Exchange { .. }) => Mark::RetryNoLabelExchange,
+    });
     if owed {
         error.add_label(RETRYABLE_WRITE_ERROR);
     }
@@ -229,14 +295,27 @@ pub fn classify(error: &mut Error, attempt: &Attempt) {
 /// the error does not come from the client alone.
 #[must_use]
 pub fn implies_attempt(error: &Error, stage: Stage, read: bool) -> bool {
-    match stage {
-        Stage::Selection => false,
+    let (implies, mark) = match stage {
+        Stage::Selection => (false, Mark::RetryNoServer),
         Stage::Checkout => {
-            read && !matches!(&*error.kind, ErrorKind::ConnectionPoolCleared { .. })
-                && is_retryable_read(error)
+            let implies = read
+                && !matches!(&*error.kind, ErrorKind::ConnectionPoolCleared { .. })
+                && is_retryable_read(error);
+            let mark = match implies {
+                true => Mark::RetryImpliesCheckout,
+                false => Mark::RetryImpliesNothing,
+            };
+            (implies, mark)
         }
-        Stage::Exchange { sent } => read || (sent && !error.contains_label(NO_WRITES_PERFORMED)),
-    }
+        Stage::Exchange { .. } if read => return true,
+        Stage::Exchange { sent: false } => (false, Mark::RetryImpliesNotSent),
+        Stage::Exchange { sent: true } if error.contains_label(NO_WRITES_PERFORMED) => {
+            (false, Mark::RetryImpliesNoWrites)
+        }
+        Stage::Exchange { sent: true } => (true, Mark::RetryImpliesWrite),
+    };
+    marks::reached(mark);
+    implies
 }
 
 /// Whether the connection was lost, or refused because its pool was cleared. Running out of time
@@ -251,6 +330,7 @@ fn cause_of_failed_authentication(error: &Error) -> &Error {
         && let Some(source) = std::error::Error::source(error)
         && let Some(source) = source.downcast_ref::<Error>()
     {
+        marks::reached(Mark::RetryAuthenticationCause);
         return source;
     }
     error

@@ -6,6 +6,7 @@ use super::{Available, Place, Pool, PoolAction, PoolDirective, PoolError, PoolSt
 use crate::{
     event::cmap::{ConnectionCheckoutFailedReason, ConnectionClosedReason},
     id::{ConnId, Generation},
+    marks::{self, Mark},
     time::Instant,
 };
 
@@ -150,6 +151,9 @@ impl<C> Pool<C> {
     fn interrupt_stale(&mut self) {
         for record in self.slots.iter() {
             if record.place != Place::Available && self.is_stale(record) {
+                if record.place == Place::Draining {
+                    marks::reached(Mark::DrainInterrupted);
+                }
                 let id = record.id;
                 self.actions.push_back(PoolAction::Interrupt { id });
             }

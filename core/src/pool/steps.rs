@@ -8,6 +8,7 @@ use super::{
 use crate::{
     event::cmap::{ConnectionCheckoutFailedReason, ConnectionClosedReason},
     id::{ConnId, Generation, Ticket},
+    mutants::{self, Mutant},
     time::Instant,
 };
 
@@ -167,7 +168,7 @@ impl<C> Pool<C> {
                 .map_or(Generation(0), |s| s.generation),
             None => self.generation,
         };
-        record.generation != current
+        record.generation != current && !mutants::active(Mutant::StaleGeneration)
     }
 
     pub(super) fn is_idle(&self, since: Instant, now: Instant) -> bool {
@@ -191,6 +192,7 @@ impl<C> Pool<C> {
 
     pub(super) fn has_room(&self) -> bool {
         let max = self.config.max_pool_size as usize;
+        let max = max + usize::from(max > 0 && mutants::active(Mutant::PoolOverMax));
         (max == 0 || self.total() < max)
             && self.openings.len() < self.config.max_connecting.max(1) as usize
     }

@@ -2,7 +2,10 @@
 
 use bson::{Document, RawDocument, RawDocumentBuf, Timestamp};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    mutants::{self, Mutant},
+};
 
 /// Longer documents are no cluster times (real ones have less than 200 bytes): what one server sends
 /// goes with every later command to all of them.
@@ -70,7 +73,9 @@ impl ClusterTime {
         let Some(timestamp) = Self::timestamp_of(candidate) else {
             return false;
         };
-        if current.as_ref().is_some_and(|c| c.timestamp >= timestamp) {
+        if current.as_ref().is_some_and(|c| c.timestamp >= timestamp)
+            && !mutants::active(Mutant::ClusterTimeBack)
+        {
             return false;
         }
         *current = Some(Self {

@@ -9,6 +9,7 @@ use bson::{RawDocument, Timestamp};
 use super::{ClusterTime, ServerSession};
 use crate::{
     error::{Error, Result},
+    mutants::{self, Mutant},
     op::reply::ReplyFacts,
     options::SessionOptions,
 };
@@ -132,7 +133,7 @@ impl SessionState {
     /// Remembers that the network failed, or a request was abandoned, while the session was in use.
     pub fn mark_dirty(&mut self) {
         if let Some(server) = &mut self.server {
-            server.dirty = true;
+            server.dirty = !mutants::active(Mutant::SessionNotDirty);
         }
     }
 

@@ -7,6 +7,7 @@ use super::{AppError, ErrorPhase};
 use crate::{
     error::{Error, ErrorKind, SYSTEM_OVERLOADED_ERROR, WriteFailure},
     hello::TopologyVersion,
+    marks::{self, Mark},
     nesting,
 };
 
@@ -38,31 +39,51 @@ const SHUTDOWN: [i32; 2] = [11600, 91];
 pub(super) fn judge(app: &AppError) -> Verdict {
     if is_state_change(&app.error) {
         let code = reported(&app.error).map_or(0, |(code, _)| code);
-        return Verdict::StateChange {
-            shutdown: SHUTDOWN.contains(&code),
-        };
+        let shutdown = SHUTDOWN.contains(&code);
+        mark_state_change(&app.error, code, shutdown);
+        return Verdict::StateChange { shutdown };
     }
     if let ErrorKind::Write(WriteFailure::WriteError(e)) = &*app.error.kind
         && is_state_change_code(e.code)
     {
+        marks::reached(Mark::SdamErrorSuspect);
         return Verdict::Suspect;
     }
     // Backpressure: the label is on network errors up to the hello, except those that are not the
     // server's fault to overload (name lookup, certificates, proxies).
     if app.error.contains_label(SYSTEM_OVERLOADED_ERROR) {
+        marks::reached(Mark::SdamErrorOverload);
         return Verdict::Ignore;
     }
     let network = matches!(&*app.error.kind, ErrorKind::Io(_));
-    match app.phase {
+    let cleared = matches!(&*app.error.kind, ErrorKind::ConnectionPoolCleared { .. });
+    let (verdict, mark) = match app.phase {
         // A slow operation times out too; the server may be well.
-        ErrorPhase::Established if network && !app.error.is_network_timeout() => {
-            Verdict::Unreachable
+        ErrorPhase::Established if app.error.is_network_timeout() => {
+            (Verdict::Ignore, Mark::SdamErrorSlow)
         }
-        ErrorPhase::Established => Verdict::Ignore,
+        ErrorPhase::Established if network => (Verdict::Unreachable, Mark::SdamErrorLost),
+        ErrorPhase::Established => (Verdict::Ignore, Mark::SdamErrorOfCommand),
         // A cleared pool is the consequence of an error that was judged already.
-        _ if matches!(&*app.error.kind, ErrorKind::ConnectionPoolCleared { .. }) => Verdict::Ignore,
-        ErrorPhase::Connect | ErrorPhase::Hello | ErrorPhase::Auth => Verdict::Unreachable,
-    }
+        _ if cleared => (Verdict::Ignore, Mark::SdamErrorCleared),
+        ErrorPhase::Connect => (Verdict::Unreachable, Mark::SdamErrorConnect),
+        ErrorPhase::Hello => (Verdict::Unreachable, Mark::SdamErrorHello),
+        ErrorPhase::Auth => (Verdict::Unreachable, Mark::SdamErrorAuth),
+    };
+    marks::reached(mark);
+    verdict
+}
+
+fn mark_state_change(error: &Error, code: i32, shutdown: bool) {
+    marks::reached(match shutdown {
+        true => Mark::SdamErrorShutdown,
+        false => Mark::SdamErrorStateChange,
+    });
+    marks::reached(match (&*error.kind, code) {
+        (ErrorKind::Command(_), 0) => Mark::SdamErrorByText,
+        (ErrorKind::Command(_), _) => Mark::SdamErrorByCode,
+        _ => Mark::SdamErrorByConcern,
+    });
 }
 
 /// The code and text that count: of the command, otherwise of its write concern.

@@ -36,6 +36,7 @@ use crate::{
     event::sdam::{SdamEvent, TopologyClosedEvent, TopologyOpeningEvent},
     hello::HelloReply,
     id::{Generation, ServerId},
+    marks::{self, Mark},
     net::ServerAddress,
     op::reply,
     rng::Rng,
@@ -117,6 +118,7 @@ impl Topology {
                 self.check_succeeded(server, address, hello, rtt, now);
             }
             CheckOutcome::Success { hello, .. } => {
+                marks::reached(Mark::TopologyCheckRefused);
                 self.check_failed(server, address, &refused(&hello), now);
             }
             CheckOutcome::Failure { error } => self.check_failed(server, address, &error, now),
@@ -147,8 +149,10 @@ impl Topology {
         let current = self.draft.servers[&server].topology_version;
         // Strictly older ones only: an equal version may come with a newer setVersion or lag.
         if supersedes(current, hello.topology_version, false) {
+            marks::reached(Mark::TopologyCheckStale);
             return;
         }
+        marks::reached(Mark::TopologyCheckSucceeded);
         let mut new = ServerDescription::known(address, Arc::from(hello), now);
         new.average_round_trip_time = average;
         new.min_round_trip_time = min;
@@ -162,6 +166,10 @@ impl Topology {
         error: &Error,
         now: Instant,
     ) {
+        marks::reached(match error.is_network_timeout() {
+            true => Mark::TopologyCheckTimeout,
+            false => Mark::TopologyCheckFailed,
+        });
         self.rtts.entry(server).or_default().reset();
         let new = ServerDescription::failed(address, error.clone(), None, Some(now));
         let order = PoolOrder::Clear {
@@ -181,6 +189,7 @@ impl Topology {
         };
         self.adopt(draft, Some((server, order)));
         for id in deposed {
+            marks::reached(Mark::TopologyDeposed);
             if self.draft.servers.contains_key(&id) {
                 self.actions.push_back(TopologyAction::CheckNow { id });
             }
@@ -215,12 +224,16 @@ impl Topology {
     /// A connection of the application failed, or a command on it did.
     pub fn handle_app_error(&mut self, server: ServerId, app: &AppError, now: Instant) {
         let Some(current) = self.draft.servers.get(&server).filter(|_| !self.closed) else {
+            marks::reached(Mark::SdamErrorUnknownServer);
             return;
         };
         let error_version = topology_version(&app.error);
-        if app.generation != self.generation(server, app.service_id)
-            || supersedes(current.topology_version, error_version, true)
-        {
+        if app.generation != self.generation(server, app.service_id) {
+            marks::reached(Mark::SdamErrorStaleGeneration);
+            return;
+        }
+        if supersedes(current.topology_version, error_version, true) {
+            marks::reached(Mark::SdamErrorStaleVersion);
             return;
         }
         let verdict = judge(app);

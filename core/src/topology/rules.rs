@@ -6,7 +6,14 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use super::{ServerDescription, ServerType, TopologyType, draft::Draft};
-use crate::{error::Error, hello::HelloReply, id::ServerId, net::ServerAddress};
+use crate::{
+    error::Error,
+    hello::HelloReply,
+    id::ServerId,
+    marks::{self, Mark},
+    mutants::{self, Mutant},
+    net::ServerAddress,
+};
 
 /// The first wire version whose primaries are ordered by electionId, then setVersion (MongoDB 6.0).
 const ELECTION_ID_FIRST: i32 = 17;
@@ -57,7 +64,12 @@ pub(super) fn apply(
             draft.topology_type = T::ReplicaSetNoPrimary;
             update_without_primary(draft, id, &new, hello);
         }
-        (T::ReplicaSetWithPrimary, _, _) => check_if_has_primary(draft),
+        (T::ReplicaSetWithPrimary, _, _) => {
+            check_if_has_primary(draft);
+            if draft.topology_type == T::ReplicaSetNoPrimary {
+                marks::reached(Mark::TopologyPrimaryLost);
+            }
+        }
         (T::Unknown | T::ReplicaSetNoPrimary, _, _) => {}
     }
     Vec::new()
@@ -172,6 +184,7 @@ fn update_from_primary(
         return Vec::new();
     }
     if let Some(error) = check_election(draft, hello) {
+        marks::reached(Mark::TopologyStalePrimary);
         replace_by_unknown(draft, id, new, error);
         check_if_has_primary(draft);
         return Vec::new();
@@ -190,8 +203,18 @@ fn update_from_primary(
         replace_by_unknown(draft, *other, &old, error);
     }
     let listed: BTreeSet<_> = members(hello).collect();
+    let known = draft.servers.len();
     draft.servers.retain(|_, s| listed.contains(&s.address));
+    let kept = draft.servers.len();
     draft.add_members(members(hello));
+    for (changed, mark) in [
+        (kept < known, Mark::TopologyMemberRemoved),
+        (kept < draft.servers.len(), Mark::TopologyMemberAdded),
+    ] {
+        if changed {
+            marks::reached(mark);
+        }
+    }
     check_if_has_primary(draft);
     deposed
 }
@@ -200,6 +223,9 @@ fn update_from_primary(
 /// (SDAM: "Using electionId and setVersion to detect stale primaries").
 fn check_election(draft: &mut Draft, hello: &HelloReply) -> Option<Error> {
     let (election, version) = (hello.election_id, hello.set_version);
+    if mutants::active(Mutant::ElectionIgnored) {
+        return None;
+    }
     let (max_election, max_version) = (draft.max_election_id, draft.max_set_version);
     let stale = || {
         Error::invalid_response(format!(

@@ -10,6 +10,7 @@ use std::{
 use mongo_client_core::{
     conn::ConnError,
     error::{Error, ErrorKind, Result},
+    marks::{self, Mark},
     op::{CommandSpec, Failure, Operation, OperationContext, Progress, Stage, Want},
     route,
     session::SessionState,
@@ -441,7 +442,16 @@ impl Drop for Run<'_> {
             return;
         }
         let _entered = self.span.enter();
+        match self.step {
+            Step::Selecting(_) => marks::reached(Mark::CancelDriverSelecting),
+            Step::Pausing(_) => marks::reached(Mark::CancelDriverPausing),
+            _ => {}
+        }
         if let Some(flight) = self.flight.take() {
+            marks::reached(match &*self.operation.spec().name {
+                "getMore" => Mark::CancelDriverFetching,
+                _ => Mark::CancelDriverExchanging,
+            });
             if let Some(session) = self.held.state() {
                 session.mark_dirty();
             }

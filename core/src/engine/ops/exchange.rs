@@ -6,6 +6,7 @@ use crate::{
     engine::{Event, tables::User},
     error::{Error, ErrorKind},
     event::{CommandMonitor, ExchangeSite, cmap::ConnectionClosedReason, command::CommandEvent},
+    marks::{self, Mark},
     op::{Stage, Want},
     route,
     session::ClusterTime,
@@ -178,12 +179,17 @@ impl Engine {
             _ => None,
         };
         match abandoned {
-            Some(Abandoned::Reusable) => self.tables.check_in(held, true, None, now),
+            Some(Abandoned::Reusable) => {
+                marks::reached(Mark::CancelEngineReusable);
+                self.tables.check_in(held, true, None, now);
+            }
             Some(Abandoned::Drain { .. }) => {
+                marks::reached(Mark::CancelEngineDrain);
                 self.tables
                     .with_pool(held.server, |pool| pool.drain(held.token, now));
             }
             Some(Abandoned::Close) | None => {
+                marks::reached(Mark::CancelEngineClose);
                 let why = Some(ConnectionClosedReason::Dropped);
                 self.tables.check_in(held, false, why, now);
             }

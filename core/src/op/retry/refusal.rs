@@ -19,6 +19,7 @@ use crate::{
     error::{Error, ErrorKind, WriteFailure},
     hello::TopologyVersion,
     id::ServerId,
+    marks::{self, Mark},
     time::Instant,
     topology::error_rules::{is_state_change, is_state_change_code, topology_version},
 };
@@ -100,16 +101,30 @@ impl Failed {
     /// Whether a repetition follows the topology. With a router in between, another server is no
     /// proof: all routers speak for the same sets.
     pub(super) fn follows(&self, history: &History, sharded: bool) -> bool {
-        let Some(refusal) = self.refusal.filter(|_| history.followed < FOLLOWED_MAX) else {
+        let Some(refusal) = self.refusal else {
             return false;
         };
+        if history.followed >= FOLLOWED_MAX {
+            marks::reached(Mark::RefusalFollowedMax);
+            return false;
+        }
         // That the primary is lost is itself what has changed.
         let first_of_documents = refusal.of_documents && !history.refused_documents;
         let Some(last) = history.last else {
+            if first_of_documents {
+                marks::reached(Mark::RefusalFirstDocuments);
+            }
             return first_of_documents;
         };
         let elsewhere = !sharded && last.server != self.selected.server;
-        first_of_documents || elsewhere || is_later(refusal.told, last.version)
+        let later = is_later(refusal.told, last.version);
+        marks::reached(match (first_of_documents, elsewhere, later) {
+            (true, _, _) => Mark::RefusalFirstDocuments,
+            (_, true, _) => Mark::RefusalElsewhere,
+            (_, _, true) => Mark::RefusalLaterState,
+            (false, false, false) => Mark::RefusalSameState,
+        });
+        first_of_documents || elsewhere || later
     }
 
     /// The server is held as it was described. One that does not count its states would be held on
@@ -117,6 +132,11 @@ impl Failed {
     /// alone.
     pub(super) fn hold(&self, now: Instant) -> Option<Hold> {
         let refusal = self.refusal?;
+        marks::reached(match (refusal.of_documents, self.selected.version) {
+            (true, _) => Mark::RefusalHoldDocuments,
+            (false, Some(_)) => Mark::RefusalHoldState,
+            (false, None) => Mark::RefusalNoHold,
+        });
         (refusal.of_documents || self.selected.version.is_some()).then(|| Hold {
             of: self.selected,
             until: now + HOLD_MAX,
