@@ -45,9 +45,7 @@
 
 mod inputs;
 mod io;
-mod monitors;
 mod ops;
-mod probes;
 mod routes;
 mod sessions;
 mod sockets;
@@ -56,6 +54,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod watchers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

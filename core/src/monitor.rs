@@ -1,20 +1,23 @@
 //! Server monitors and round-trip time probes (specification: "Server Monitoring").
 //!
 //! A [`Monitor`] and a [`RttProbe`] each belong to a task that owns a connection of its own. They
-//! say what they want (open a connection, exchange, wait, sleep); the task does it and reports back.
-//! They hold no lock, do no I/O and never touch the topology: their outcomes are actions.
+//! say what they want (open a connection, exchange, wait, sleep); the task does it and reports back,
+//! through [`Watch`], which is the same for both. They hold no lock, do no I/O and never touch the
+//! topology: their outcomes are actions.
 
 mod check;
 mod hello;
 mod rtt;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::time::Duration;
 
 pub use self::{
-    check::{Monitor, MonitorAction, MonitorWant},
-    rtt::{RttAction, RttProbe, RttWant},
+    check::{Monitor, MonitorAction},
+    rtt::{RttAction, RttProbe},
+    watch::{Want, Watch},
 };
 use crate::{net::ServerAddress, options::ServerApi};
 

@@ -33,6 +33,7 @@ mod trace;
 mod trace;
 mod view_cell;
 mod wait;
+mod watch;
 
 /// Warns through `tracing`, where the feature is on.
 pub fn warn(message: &str) {

@@ -1,4 +1,5 @@
-//! The background tasks of a client: opening connections, pools' chores, monitors, SRV polling.
+//! The background tasks of a client: opening connections, pools' chores, SRV polling. Monitors and
+//! probes are in `watch.rs`.
 //!
 //! Every task belongs to a server or to the client, ends when its owner's signal says so, and
 //! holds the client weakly wherever it waits.
@@ -6,7 +7,6 @@
 use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
     sync::{Arc, Weak},
     task::Poll,
     time::Duration,
@@ -15,23 +15,21 @@ use std::{
 use mongo_client_core::{
     conn::Purpose,
     error::{Error, Result},
-    event::sdam::SdamEvent,
     id::{ConnId, Generation},
-    monitor::{Monitor, MonitorConfig, MonitorWant, RttProbe, RttWant},
     net::ServerAddress,
-    route::{self, MonitorRoutes},
+    route,
     time::Instant,
-    topology::CheckOutcome,
 };
 
 use crate::{
     incarnation::Incarnation,
     link::{INTERRUPT, Link, Opened},
     runtime::{BoxFuture, RuntimeGone},
-    server::{CANCEL, CHECK, Chore, PROBE, STOP, Server},
+    server::{CHECK, Chore, STOP, Server},
     shared::Shared,
     signal::Signal,
     wait::{Either, race, sleep_until},
+    watch,
 };
 
 /// Spawns a task of the client. A runtime that is gone drops it: nothing runs there any more.
@@ -46,8 +44,11 @@ pub(crate) fn start_server(shared: &Arc<Shared>, server: &Arc<Server>) {
     let mut parts: Vec<BoxFuture<'static, ()>> =
         vec![Box::pin(chores(Arc::clone(server), Arc::clone(&life)))];
     if !shared.settings.topology.load_balanced {
-        parts.push(Box::pin(monitor(Arc::clone(server), Arc::clone(&life))));
-        parts.push(Box::pin(probe(Arc::clone(server), life)));
+        parts.push(Box::pin(watch::monitor(
+            Arc::clone(server),
+            Arc::clone(&life),
+        )));
+        parts.push(Box::pin(watch::probe(Arc::clone(server), life)));
     }
     spawn(shared, all(parts));
 }
@@ -227,280 +228,13 @@ fn chores(
 const MAINTENANCE_MIN: Duration = Duration::from_millis(10);
 
 /// Resolves to the raised bits of a signal; to [`STOP`] when a younger life has taken over.
-async fn raised(signal: &Signal, life: &Incarnation) -> u32 {
+pub(crate) async fn raised(signal: &Signal, life: &Incarnation) -> u32 {
     poll_fn(|cx| match signal.poll_take(life.number(), cx) {
         Some(0) => Poll::Pending,
         Some(bits) => Poll::Ready(bits),
         None => Poll::Ready(STOP),
     })
     .await
-}
-
-/// A server's monitor (SDAM: "Server Monitoring").
-async fn monitor(server: Arc<Server>, life: Arc<Incarnation>) {
-    let runtime = life.runtime();
-    let Some((config, keep_alive)) = monitor_settings(&server) else {
-        return;
-    };
-    let mut machine = Monitor::new(config, runtime.now());
-    let mut link: Option<Box<Link>> = None;
-    let mut probing = false;
-    loop {
-        let Some(streaming) = dispatch(&server, &mut machine) else {
-            return;
-        };
-        if streaming && !probing {
-            probing = true;
-            server.probe_signal.raise(PROBE);
-        }
-        let bits = match machine.want() {
-            MonitorWant::Stopped => return,
-            MonitorWant::Close => {
-                link = None;
-                machine.closed(runtime.now());
-                continue;
-            }
-            MonitorWant::Open => {
-                let opening = Link::open(
-                    &life,
-                    &server.monitor_config,
-                    keep_alive,
-                    ConnId(0),
-                    Purpose::Monitor,
-                    Arc::default(),
-                );
-                match unless_raised(&server, &mut machine, &life, opening).await {
-                    Either::First(bits) => bits,
-                    Either::Second(Ok(Opened {
-                        link: opened,
-                        hello,
-                        rtt,
-                    })) => {
-                        link = Some(opened);
-                        machine.handle_established(hello, rtt, 0, runtime.now());
-                        continue;
-                    }
-                    Either::Second(Err(error)) => {
-                        machine.handle_failure(route::check_error(error), runtime.now());
-                        continue;
-                    }
-                }
-            }
-            MonitorWant::Sleep { until } => {
-                let sleep = sleep_until(&**runtime, until);
-                match race(raised(&server.monitor_signal, &life), sleep).await {
-                    Either::First(bits) => bits,
-                    Either::Second(()) => {
-                        machine.handle_timeout(runtime.now());
-                        continue;
-                    }
-                }
-            }
-            want @ (MonitorWant::Exchange { .. } | MonitorWant::AwaitReply { .. }) => {
-                let Some(link) = link.as_mut() else {
-                    machine.handle_failure(Error::internal("monitor has no link"), runtime.now());
-                    continue;
-                };
-                if let MonitorWant::Exchange { request, deadline } = want
-                    && let Err(error) = link.begin(request, deadline, runtime.now())
-                {
-                    machine.handle_failure(error, runtime.now());
-                    continue;
-                }
-                if let MonitorWant::AwaitReply { deadline } = want {
-                    link.set_deadline(deadline);
-                }
-                let reply = poll_fn(|cx| link.poll_reply(cx));
-                match unless_raised(&server, &mut machine, &life, reply).await {
-                    Either::First(bits) => bits,
-                    Either::Second(Ok((reply, more))) => {
-                        machine.handle_reply(reply.document(), more, runtime.now());
-                        continue;
-                    }
-                    Either::Second(Err(error)) => {
-                        machine.handle_failure(route::check_error(error), runtime.now());
-                        continue;
-                    }
-                }
-            }
-        };
-        if !handle_bits(&mut machine, bits, runtime.now()) {
-            link = None;
-        }
-    }
-}
-
-/// How a server is monitored, and whether its sockets are kept alive. `None` when the client is gone.
-fn monitor_settings(server: &Server) -> Option<(MonitorConfig, bool)> {
-    let shared = server.shared.upgrade()?;
-    let settings = &shared.settings;
-    Some((
-        settings.monitor_config(&server.address),
-        settings.keep_alive,
-    ))
-}
-
-/// Runs a part of a check until it is ready or a signal ends it. A mere check request does not: the
-/// check under way will answer it.
-async fn unless_raised<F: Future>(
-    server: &Server,
-    machine: &mut Monitor,
-    life: &Incarnation,
-    part: F,
-) -> Either<u32, F::Output> {
-    let mut part = pin!(part);
-    loop {
-        match race(raised(&server.monitor_signal, life), part.as_mut()).await {
-            Either::First(CHECK) => machine.request_check(life.runtime().now()),
-            either => return either,
-        }
-    }
-}
-
-/// Tells a monitor of raised bits; false when its running check was abandoned.
-fn handle_bits(machine: &mut Monitor, bits: u32, now: Instant) -> bool {
-    if bits & STOP != 0 {
-        machine.stop(now);
-    }
-    if bits & CANCEL != 0 {
-        machine.cancel_check(now);
-    }
-    if bits & CHECK != 0 {
-        machine.request_check(now);
-    }
-    bits & (STOP | CANCEL) == 0
-}
-
-/// Where a monitor's actions go.
-struct Routing<'a> {
-    server: &'a Server,
-    shared: Arc<Shared>,
-    streaming: bool,
-}
-
-impl MonitorRoutes for Routing<'_> {
-    fn heartbeat(&mut self, event: SdamEvent) {
-        self.shared.heartbeat(self.server.id, event);
-    }
-
-    fn outcome(&mut self, outcome: CheckOutcome) {
-        self.shared.outbox.flush();
-        self.shared.handle_check(self.server.id, outcome);
-    }
-
-    fn probe(&mut self) {
-        self.streaming = true;
-    }
-}
-
-/// Hands a monitor's outcomes on; whether the server streams. `None` when the client is gone.
-fn dispatch(server: &Server, machine: &mut Monitor) -> Option<bool> {
-    let mut routing = Routing {
-        server,
-        shared: server.shared.upgrade()?,
-        streaming: false,
-    };
-    route::monitor(machine, &mut routing);
-    routing.shared.outbox.flush();
-    Some(routing.streaming)
-}
-
-/// A server's round-trip time probe (server-monitoring.md: "Measuring RTT"), once its monitor
-/// streams.
-async fn probe(server: Arc<Server>, life: Arc<Incarnation>) {
-    let runtime = life.runtime();
-    loop {
-        match raised(&server.probe_signal, &life).await {
-            bits if bits & STOP != 0 => return,
-            bits if bits & PROBE != 0 => break,
-            _ => {}
-        }
-    }
-    let Some((config, keep_alive)) = monitor_settings(&server) else {
-        return;
-    };
-    let mut machine = RttProbe::new(config, runtime.now());
-    let mut link: Option<Box<Link>> = None;
-    loop {
-        let Some(shared) = server.shared.upgrade() else {
-            return;
-        };
-        route::probe(&mut machine, |sample| {
-            shared.with_topology("rtt", |t, now| t.handle_rtt(server.id, sample, now));
-        });
-        drop(shared);
-        let bits = match machine.want() {
-            RttWant::Stopped => return,
-            RttWant::Close => {
-                link = None;
-                machine.closed(runtime.now());
-                continue;
-            }
-            RttWant::Open => {
-                let opening = Link::open(
-                    &life,
-                    &server.monitor_config,
-                    keep_alive,
-                    ConnId(0),
-                    Purpose::RttProbe,
-                    Arc::default(),
-                );
-                match race(raised(&server.probe_signal, &life), opening).await {
-                    Either::First(bits) => bits,
-                    Either::Second(Ok(Opened {
-                        link: opened,
-                        hello,
-                        rtt,
-                    })) => {
-                        link = Some(opened);
-                        machine.handle_established(&hello, rtt, runtime.now());
-                        continue;
-                    }
-                    Either::Second(Err(_)) => {
-                        machine.handle_failure(runtime.now());
-                        continue;
-                    }
-                }
-            }
-            RttWant::Sleep { until } => {
-                let sleep = sleep_until(&**runtime, until);
-                match race(raised(&server.probe_signal, &life), sleep).await {
-                    Either::First(bits) => bits,
-                    Either::Second(()) => {
-                        machine.handle_timeout(runtime.now());
-                        continue;
-                    }
-                }
-            }
-            RttWant::Exchange { request, deadline } => {
-                let begun = match link.as_mut() {
-                    Some(link) => link.begin(request, deadline, runtime.now()).is_ok(),
-                    None => false,
-                };
-                let Some(open) = link.as_mut().filter(|_| begun) else {
-                    link = None;
-                    machine.handle_failure(runtime.now());
-                    continue;
-                };
-                let reply = poll_fn(|cx| open.poll_reply(cx));
-                match race(raised(&server.probe_signal, &life), reply).await {
-                    Either::First(bits) => bits,
-                    Either::Second(Ok((reply, _))) => {
-                        machine.handle_reply(reply.document(), runtime.now());
-                        continue;
-                    }
-                    Either::Second(Err(_)) => {
-                        link = None;
-                        machine.handle_failure(runtime.now());
-                        continue;
-                    }
-                }
-            }
-        };
-        if bits & STOP != 0 {
-            machine.stop(runtime.now());
-        }
-    }
 }
 
 /// Looks SRV records up again when the topology asks (specification: "Polling SRV Records").

@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use super::{Census, Engine, SocketId, TimerTag};
+use crate::monitor::{Monitor, RttProbe};
 
 impl Engine {
     pub(super) fn read(&mut self, conn: SocketId, mut bytes: &[u8]) {
@@ -31,7 +32,7 @@ impl Engine {
             let now = self.now;
             match tag {
                 TimerTag::Lookup => self.lookup_timeout(),
-                TimerTag::Monitor(id) => self.monitor_timeout(id),
+                TimerTag::Monitor(id) => self.watcher_timeout::<Monitor>(id),
                 TimerTag::Op(id) => self.op_timeout(id),
                 TimerTag::Pool(id) => {
                     if let Some(server) = self.tables.servers.get_mut(&id) {
@@ -39,7 +40,7 @@ impl Engine {
                     }
                     self.tables.with_pool(id, |pool| pool.handle_timeout(now));
                 }
-                TimerTag::Probe(id) => self.probe_timeout(id),
+                TimerTag::Probe(id) => self.watcher_timeout::<RttProbe>(id),
                 TimerTag::Shutdown => self.shutdown_timeout(),
                 TimerTag::Socket(id) => self.socket_timeout(id),
                 TimerTag::Topology => self.with_topology(|t| t.handle_timeout(now)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     Engine, Event,
-    tables::{Held, MonitorCell, Role, Server, Tables, User, Work},
+    tables::{Held, Role, Server, Tables, User, WatchCell, Work},
 };
 use crate::{
     event::{
@@ -16,6 +16,7 @@ use crate::{
         sdam::SdamEvent,
     },
     id::{ConnId, Generation, ServerId, Ticket},
+    monitor::{Monitor, RttProbe, Watch},
     net::ServerAddress,
     pool::{Checkout, Lease, Pool, PoolDirective, PoolError},
     route::{self, PoolRoutes, TopologyRoutes},
@@ -32,7 +33,7 @@ struct TopologyRouting<'a> {
 }
 
 impl TopologyRouting<'_> {
-    fn monitor(&mut self, id: ServerId, tell: impl FnOnce(&mut MonitorCell)) {
+    fn monitor(&mut self, id: ServerId, tell: impl FnOnce(&mut WatchCell<Monitor>)) {
         let server = self.tables.servers.get_mut(&id);
         if let Some(monitor) = server.and_then(|s| s.monitor.as_mut()) {
             tell(monitor);
@@ -238,8 +239,8 @@ impl Engine {
             match work {
                 Work::Close(conn) => self.tables.forget(conn, false),
                 Work::Interrupt(conn) => self.interrupt(conn),
-                Work::Monitor(id) => self.step_monitor(id),
-                Work::Probe(id) => self.step_probe(id),
+                Work::Monitor(id) => self.step_watcher::<Monitor>(id),
+                Work::Probe(id) => self.step_watcher::<RttProbe>(id),
                 Work::ResolveSrv => self.poll_srv(),
                 Work::Select => self.select_again(),
                 Work::Open {

@@ -12,6 +12,7 @@ use crate::{
     event::cmap::ConnectionClosedReason,
     hello::HelloReply,
     id::{ConnId, Generation, ServerId},
+    monitor::{Monitor, RttProbe},
     route,
     wire::Reply,
 };
@@ -54,9 +55,11 @@ impl Engine {
             }
             ConnEvent::Established { hello, rtt } => match role {
                 Role::Monitor(server) => {
-                    self.monitor_established(server, hello, rtt);
+                    self.watcher_established::<Monitor>(server, hello, rtt);
                 }
-                Role::Probe(server) => self.probe_established(server, &hello, rtt),
+                Role::Probe(server) => {
+                    self.watcher_established::<RttProbe>(server, hello, rtt);
+                }
                 Role::Pool {
                     server, id: name, ..
                 } => self.pool_established(server, name, id, &hello),
@@ -66,8 +69,12 @@ impl Engine {
                 more_to_come,
                 ..
             } => match role {
-                Role::Monitor(server) => self.monitor_reply(server, &reply, more_to_come),
-                Role::Probe(server) => self.probe_reply(server, &reply),
+                Role::Monitor(server) => {
+                    self.watcher_replied::<Monitor>(server, &reply, more_to_come);
+                }
+                Role::Probe(server) => {
+                    self.watcher_replied::<RttProbe>(server, &reply, more_to_come);
+                }
                 Role::Pool { .. } => self.pool_reply(id, reply),
             },
             ConnEvent::Closed(error) => self.broken(id, role, error),
@@ -132,11 +139,11 @@ impl Engine {
         match role {
             Role::Monitor(server) => {
                 self.tables.forget(id, false);
-                self.monitor_failed(server, route::check_error(error));
+                self.watcher_failed::<Monitor>(server, route::check_error(error));
             }
             Role::Probe(server) => {
                 self.tables.forget(id, false);
-                self.probe_failed(server);
+                self.watcher_failed::<RttProbe>(server, route::check_error(error));
             }
             Role::Pool {
                 server,

@@ -103,21 +103,23 @@ pub(super) struct Socket {
     pub(super) write_told: bool,
 }
 
-/// A monitor and its connection.
+/// A monitor or a probe, and its connection.
 #[derive(Debug)]
-pub(super) struct MonitorCell {
-    pub(super) machine: Monitor,
+pub(super) struct WatchCell<M> {
+    pub(super) machine: M,
     pub(super) socket: Option<SocketId>,
     /// Whether the exchange that the machine wants has begun.
     pub(super) running: bool,
 }
 
-/// A probe and its connection.
-#[derive(Debug)]
-pub(super) struct ProbeCell {
-    pub(super) machine: RttProbe,
-    pub(super) socket: Option<SocketId>,
-    pub(super) running: bool,
+impl<M> WatchCell<M> {
+    pub(super) fn new(machine: M) -> Self {
+        Self {
+            machine,
+            socket: None,
+            running: false,
+        }
+    }
 }
 
 /// A server of the topology, or one that was removed and still has connections in use.
@@ -127,8 +129,8 @@ pub(super) struct Server {
     pub(super) config: Arc<ConnectionConfig>,
     pub(super) monitor_config: Arc<ConnectionConfig>,
     pub(super) pool: Pool<SocketId>,
-    pub(super) monitor: Option<MonitorCell>,
-    pub(super) probe: Option<ProbeCell>,
+    pub(super) monitor: Option<WatchCell<Monitor>>,
+    pub(super) probe: Option<WatchCell<RttProbe>>,
     /// Operations that have selected the server and not ended (selection: "operationCount").
     pub(super) operations: u32,
     pub(super) removed: bool,
@@ -148,11 +150,8 @@ impl Server {
             config: Arc::new(settings.connection_config(&address)),
             monitor_config: Arc::new(settings.monitor_connection_config(&address)),
             pool: Pool::new(settings.pool_config(&address, events), now),
-            monitor: (!balanced).then(|| MonitorCell {
-                machine: Monitor::new(settings.monitor_config(&address), now),
-                socket: None,
-                running: false,
-            }),
+            monitor: (!balanced)
+                .then(|| WatchCell::new(Monitor::new(settings.monitor_config(&address), now))),
             probe: None,
             operations: 0,
             removed: false,

@@ -19,7 +19,7 @@ use std::{collections::VecDeque, io, time::Duration};
 
 use bson::RawDocument;
 
-use super::{MonitorConfig, hello};
+use super::{MonitorConfig, Want, Watch, hello};
 use crate::{
     error::{Error, ErrorKind},
     event::sdam::{
@@ -32,34 +32,6 @@ use crate::{
     topology::{CheckOutcome, refused},
     wire::Request,
 };
-
-/// What a monitor wants from the task that drives it. Asking changes nothing.
-#[derive(Clone, Copy, Debug)]
-pub enum MonitorWant<'a> {
-    /// Read the next streamed reply, then [`Monitor::handle_reply`].
-    AwaitReply {
-        /// When to call [`Monitor::handle_timeout`] instead.
-        deadline: Option<Instant>,
-    },
-    /// Drop the connection, or the attempt to open one, then [`Monitor::closed`].
-    Close,
-    /// Send the request and read one reply, then [`Monitor::handle_reply`].
-    Exchange {
-        /// The request.
-        request: &'a Request,
-        /// When to call [`Monitor::handle_timeout`] instead.
-        deadline: Option<Instant>,
-    },
-    /// Open a connection, then [`Monitor::handle_established`] or [`Monitor::handle_failure`].
-    Open,
-    /// Wait, then [`Monitor::handle_timeout`]. A connection stays open meanwhile.
-    Sleep {
-        /// Until when.
-        until: Instant,
-    },
-    /// Drop everything: the monitor has ended.
-    Stopped,
-}
 
 /// What a monitor has to tell.
 #[derive(Clone, Debug)]
@@ -76,6 +48,8 @@ pub struct Monitor {
     config: MonitorConfig,
     state: State,
     link: Option<Link>,
+    /// The connections so far: the last one's number.
+    connections: u32,
     /// Whether the server knows `hello`.
     hello_ok: bool,
     /// Whether the last check that ran to its end succeeded.
@@ -125,63 +99,33 @@ enum Then {
     Rest { until: Instant },
 }
 
-impl Monitor {
-    /// Starts a monitor; its first check begins at once.
-    #[must_use]
-    pub fn new(config: MonitorConfig, now: Instant) -> Self {
-        let mut monitor = Self {
-            hello_ok: config.server_api.is_some(),
-            config,
-            state: State::Stopped,
-            link: None,
-            known: false,
-            version: None,
-            ended: now,
-            actions: VecDeque::new(),
-        };
-        monitor.open(now);
-        monitor
-    }
-
-    /// What is to be done. It changes only through the other methods.
-    #[must_use]
-    pub fn want(&self) -> MonitorWant<'_> {
+impl Watch for Monitor {
+    fn want(&self) -> Want<'_> {
         match &self.state {
             State::Checking {
                 request, deadline, ..
-            } => MonitorWant::Exchange {
+            } => Want::Exchange {
                 request,
                 deadline: *deadline,
             },
-            State::Closing { .. } => MonitorWant::Close,
-            State::Opening { .. } => MonitorWant::Open,
-            State::Resting { until } => MonitorWant::Sleep { until: *until },
-            State::Stopped => MonitorWant::Stopped,
-            State::Streaming { deadline, .. } => MonitorWant::AwaitReply {
+            State::Closing { .. } => Want::Close,
+            State::Opening { .. } => Want::Open,
+            State::Resting { until } => Want::Sleep { until: *until },
+            State::Stopped => Want::Stopped,
+            State::Streaming { deadline, .. } => Want::AwaitReply {
                 deadline: *deadline,
             },
         }
     }
 
-    /// Whether the server streams its state, so that a [`RttProbe`](super::RttProbe) is to run.
-    #[must_use]
-    pub fn is_streaming(&self) -> bool {
-        self.config.streaming && self.version.is_some()
-    }
-
-    /// The connection is open; the reply to its hello is the outcome of the check.
-    pub fn handle_established(
-        &mut self,
-        hello: Box<HelloReply>,
-        rtt: Duration,
-        connection_id: u32,
-        now: Instant,
-    ) {
+    /// The reply to the hello is the outcome of the check.
+    fn handle_established(&mut self, hello: Box<HelloReply>, rtt: Duration, now: Instant) {
         if !matches!(self.state, State::Opening { .. }) {
             return;
         }
+        self.connections = self.connections.wrapping_add(1);
         self.link = Some(Link {
-            driver_id: connection_id,
+            driver_id: self.connections,
             server_id: hello.connection_id,
         });
         if !hello.ok {
@@ -193,8 +137,7 @@ impl Monitor {
         self.next_check(false, now);
     }
 
-    /// A reply came; `more_to_come` says that the server sends another one unasked.
-    pub fn handle_reply(&mut self, reply: &RawDocument, more_to_come: bool, now: Instant) {
+    fn handle_reply(&mut self, reply: &RawDocument, more_to_come: bool, now: Instant) {
         let (started, awaited) = match &self.state {
             State::Checking {
                 started, awaited, ..
@@ -213,8 +156,7 @@ impl Monitor {
         self.next_check(more_to_come, now);
     }
 
-    /// The connection could not be opened, or was lost.
-    pub fn handle_failure(&mut self, error: Error, now: Instant) {
+    fn handle_failure(&mut self, error: Error, now: Instant) {
         match self.state {
             State::Checking { .. } | State::Opening { .. } | State::Streaming { .. } => {
                 self.fail(error, now);
@@ -223,6 +165,70 @@ impl Monitor {
             State::Resting { .. } => self.link = None,
             State::Closing { .. } | State::Stopped => {}
         }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Resting { until } if until <= now => {
+                if self.link.is_some() {
+                    self.exchange(now);
+                } else {
+                    self.open(now);
+                }
+            }
+            State::Checking {
+                deadline: Some(deadline),
+                ..
+            }
+            | State::Streaming {
+                deadline: Some(deadline),
+                ..
+            } if deadline <= now => self.fail(Error::from(io::ErrorKind::TimedOut), now),
+            _ => {}
+        }
+    }
+
+    fn closed(&mut self, now: Instant) {
+        if let State::Closing { then } = self.state {
+            match then {
+                Then::Open => self.open(now),
+                Then::Rest { until } => self.state = State::Resting { until },
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        if self.started().is_some() {
+            self.report_failed(cancelled(), now);
+        }
+        self.link = None;
+        self.state = State::Stopped;
+    }
+}
+
+impl Monitor {
+    /// Starts a monitor; its first check begins at once.
+    #[must_use]
+    pub fn new(config: MonitorConfig, now: Instant) -> Self {
+        let mut monitor = Self {
+            hello_ok: config.server_api.is_some(),
+            config,
+            state: State::Stopped,
+            link: None,
+            connections: 0,
+            known: false,
+            version: None,
+            ended: now,
+            actions: VecDeque::new(),
+        };
+        monitor.open(now);
+        monitor
+    }
+
+    /// Whether the server streams its state, so that a [`RttProbe`](super::RttProbe) is to run.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.config.streaming && self.version.is_some()
     }
 
     /// Someone needs to know the server's state soon. A running check is answer enough.
@@ -247,47 +253,6 @@ impl Monitor {
             }
             State::Resting { until } if self.link.is_some() => self.close(Then::Rest { until }),
             State::Closing { .. } | State::Resting { .. } | State::Stopped => {}
-        }
-    }
-
-    /// The connection that was to be closed is gone.
-    pub fn closed(&mut self, now: Instant) {
-        if let State::Closing { then } = self.state {
-            match then {
-                Then::Open => self.open(now),
-                Then::Rest { until } => self.state = State::Resting { until },
-            }
-        }
-    }
-
-    /// Ends the monitor: the server was removed or the client closed.
-    pub fn stop(&mut self, now: Instant) {
-        if self.started().is_some() {
-            self.report_failed(cancelled(), now);
-        }
-        self.link = None;
-        self.state = State::Stopped;
-    }
-
-    /// The time of a sleep or a deadline has come; harmless when it has not.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        match self.state {
-            State::Resting { until } if until <= now => {
-                if self.link.is_some() {
-                    self.exchange(now);
-                } else {
-                    self.open(now);
-                }
-            }
-            State::Checking {
-                deadline: Some(deadline),
-                ..
-            }
-            | State::Streaming {
-                deadline: Some(deadline),
-                ..
-            } if deadline <= now => self.fail(Error::from(io::ErrorKind::TimedOut), now),
-            _ => {}
         }
     }
 

@@ -8,31 +8,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use bson::RawDocument;
 
-use super::{MonitorConfig, hello};
-use crate::{hello::HelloReply, time::Instant, wire::Request};
-
-/// What a probe wants from the task that drives it. Asking changes nothing.
-#[derive(Clone, Copy, Debug)]
-pub enum RttWant<'a> {
-    /// Drop the connection, then [`RttProbe::closed`].
-    Close,
-    /// Send the request and read one reply, then [`RttProbe::handle_reply`].
-    Exchange {
-        /// The request.
-        request: &'a Request,
-        /// When to call [`RttProbe::handle_timeout`] instead.
-        deadline: Option<Instant>,
-    },
-    /// Open a connection, then [`RttProbe::handle_established`] or [`RttProbe::handle_failure`].
-    Open,
-    /// Wait, then [`RttProbe::handle_timeout`]. A connection stays open meanwhile.
-    Sleep {
-        /// Until when.
-        until: Instant,
-    },
-    /// Drop everything: the probe has ended.
-    Stopped,
-}
+use super::{MonitorConfig, Want, Watch, hello};
+use crate::{error::Error, hello::HelloReply, time::Instant, wire::Request};
 
 /// What a probe has to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +45,77 @@ enum State {
     Stopped,
 }
 
+impl Watch for RttProbe {
+    fn want(&self) -> Want<'_> {
+        match &self.state {
+            State::Closing { .. } => Want::Close,
+            State::Opening => Want::Open,
+            State::Pinging {
+                request, deadline, ..
+            } => Want::Exchange {
+                request,
+                deadline: *deadline,
+            },
+            State::Resting { until } => Want::Sleep { until: *until },
+            State::Stopped => Want::Stopped,
+        }
+    }
+
+    fn handle_established(&mut self, hello: Box<HelloReply>, rtt: Duration, now: Instant) {
+        if !matches!(self.state, State::Opening) {
+            return;
+        }
+        self.connected = true;
+        self.sample(&hello, rtt, now);
+    }
+
+    fn handle_reply(&mut self, reply: &RawDocument, _more_to_come: bool, now: Instant) {
+        let State::Pinging { started, .. } = self.state else {
+            return;
+        };
+        match HelloReply::parse(reply) {
+            Ok(hello) if hello.ok => self.sample(&hello, now - started, now),
+            _ => self.fail(now),
+        }
+    }
+
+    fn handle_failure(&mut self, _error: Error, now: Instant) {
+        self.fail(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Resting { until } if until <= now => {
+                self.state = if self.connected {
+                    State::Pinging {
+                        request: hello::request(&self.config, self.hello_ok, None),
+                        started: now,
+                        deadline: self.config.check_timeout().map(|limit| now + limit),
+                    }
+                } else {
+                    State::Opening
+                };
+            }
+            State::Pinging {
+                deadline: Some(deadline),
+                ..
+            } if deadline <= now => self.fail(now),
+            _ => {}
+        }
+    }
+
+    fn closed(&mut self, _now: Instant) {
+        if let State::Closing { until } = self.state {
+            self.state = State::Resting { until };
+        }
+    }
+
+    fn stop(&mut self, _now: Instant) {
+        self.connected = false;
+        self.state = State::Stopped;
+    }
+}
+
 impl RttProbe {
     /// Starts a probe. The monitor's handshake was the first measurement: the next is due after a
     /// heartbeat, and until then the probe's connection does not compete with the application's
@@ -85,45 +133,13 @@ impl RttProbe {
         }
     }
 
-    /// What is to be done. It changes only through the other methods.
+    /// The next action; `None` when there is nothing to tell at present.
     #[must_use]
-    pub fn want(&self) -> RttWant<'_> {
-        match &self.state {
-            State::Closing { .. } => RttWant::Close,
-            State::Opening => RttWant::Open,
-            State::Pinging {
-                request, deadline, ..
-            } => RttWant::Exchange {
-                request,
-                deadline: *deadline,
-            },
-            State::Resting { until } => RttWant::Sleep { until: *until },
-            State::Stopped => RttWant::Stopped,
-        }
+    pub fn poll_action(&mut self) -> Option<RttAction> {
+        self.actions.pop_front()
     }
 
-    /// The connection is open; `rtt` is that of its hello.
-    pub fn handle_established(&mut self, hello: &HelloReply, rtt: Duration, now: Instant) {
-        if !matches!(self.state, State::Opening) {
-            return;
-        }
-        self.connected = true;
-        self.sample(hello, rtt, now);
-    }
-
-    /// A reply came.
-    pub fn handle_reply(&mut self, reply: &RawDocument, now: Instant) {
-        let State::Pinging { started, .. } = self.state else {
-            return;
-        };
-        match HelloReply::parse(reply) {
-            Ok(hello) if hello.ok => self.sample(&hello, now - started, now),
-            _ => self.handle_failure(now),
-        }
-    }
-
-    /// The connection could not be opened, or was lost.
-    pub fn handle_failure(&mut self, now: Instant) {
+    fn fail(&mut self, now: Instant) {
         match self.state {
             State::Opening | State::Pinging { .. } => {
                 self.connected = false;
@@ -134,47 +150,6 @@ impl RttProbe {
             State::Resting { .. } => self.connected = false,
             State::Closing { .. } | State::Stopped => {}
         }
-    }
-
-    /// The connection that was to be closed is gone.
-    pub fn closed(&mut self, _now: Instant) {
-        if let State::Closing { until } = self.state {
-            self.state = State::Resting { until };
-        }
-    }
-
-    /// Ends the probe: its monitor ended, or does not stream any more.
-    pub fn stop(&mut self, _now: Instant) {
-        self.connected = false;
-        self.state = State::Stopped;
-    }
-
-    /// The time of a sleep or a deadline has come; harmless when it has not.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        match self.state {
-            State::Resting { until } if until <= now => {
-                self.state = if self.connected {
-                    State::Pinging {
-                        request: hello::request(&self.config, self.hello_ok, None),
-                        started: now,
-                        deadline: self.config.check_timeout().map(|limit| now + limit),
-                    }
-                } else {
-                    State::Opening
-                };
-            }
-            State::Pinging {
-                deadline: Some(deadline),
-                ..
-            } if deadline <= now => self.handle_failure(now),
-            _ => {}
-        }
-    }
-
-    /// The next action; `None` when there is nothing to tell at present.
-    #[must_use]
-    pub fn poll_action(&mut self) -> Option<RttAction> {
-        self.actions.pop_front()
     }
 
     fn sample(&mut self, hello: &HelloReply, rtt: Duration, now: Instant) {

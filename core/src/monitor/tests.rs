@@ -72,7 +72,7 @@ fn told(monitor: &mut Monitor) -> Vec<&'static str> {
 
 fn sent(monitor: &Monitor) -> (Document, bool, Option<Instant>) {
     match monitor.want() {
-        MonitorWant::Exchange { request, deadline } => {
+        Want::Exchange { request, deadline } => {
             let doc = Document::from_reader(&*request.document).expect("a document");
             assert_eq!(doc.keys().next().map(String::as_str), Some(request.name));
             assert!(!request.compressible, "a hello is never compressed");
@@ -84,7 +84,7 @@ fn sent(monitor: &Monitor) -> (Document, bool, Option<Instant>) {
 
 fn sleeps_until(monitor: &Monitor) -> Instant {
     match monitor.want() {
-        MonitorWant::Sleep { until } => until,
+        Want::Sleep { until } => until,
         other => panic!("no sleep: {other:?}"),
     }
 }
@@ -92,7 +92,7 @@ fn sleeps_until(monitor: &Monitor) -> Instant {
 /// A monitor whose connection was established at 0 ms, with the actions so far taken out.
 fn established(streaming: bool) -> Monitor {
     let mut monitor = Monitor::new(config(streaming), at(0));
-    monitor.handle_established(hello(reply()), RTT, 1, at(0));
+    monitor.handle_established(hello(reply()), RTT, at(0));
     told(&mut monitor);
     monitor
 }
@@ -100,9 +100,9 @@ fn established(streaming: bool) -> Monitor {
 #[test]
 fn handshake_is_the_first_check() {
     let mut monitor = Monitor::new(config(false), at(0));
-    assert!(matches!(monitor.want(), MonitorWant::Open));
+    assert!(matches!(monitor.want(), Want::Open));
     assert_eq!(told(&mut monitor), ["started"], "before the socket exists");
-    monitor.handle_established(hello(reply()), RTT, 1, at(5));
+    monitor.handle_established(hello(reply()), RTT, at(5));
     assert_eq!(told(&mut monitor), ["succeeded", "success+rtt"]);
     assert_eq!(sleeps_until(&monitor), at(5) + HEARTBEAT);
     assert!(!monitor.is_streaming());
@@ -112,7 +112,7 @@ fn handshake_is_the_first_check() {
 fn polling_asks_every_heartbeat_on_the_open_connection() {
     let mut monitor = established(false);
     monitor.handle_timeout(at(9_999));
-    assert!(matches!(monitor.want(), MonitorWant::Sleep { .. }));
+    assert!(matches!(monitor.want(), Want::Sleep { .. }));
     monitor.handle_timeout(at(10_000));
     let (command, exhaust, deadline) = sent(&monitor);
     assert_eq!(
@@ -140,7 +140,7 @@ fn polling_asks_every_heartbeat_on_the_open_connection() {
 #[test]
 fn streaming_asks_at_once_and_reads_on_without_asking() {
     let mut monitor = Monitor::new(config(true), at(0));
-    monitor.handle_established(hello(reply()), RTT, 1, at(0));
+    monitor.handle_established(hello(reply()), RTT, at(0));
     assert_eq!(
         told(&mut monitor),
         ["started", "succeeded", "success+rtt", "started~"]
@@ -158,7 +158,7 @@ fn streaming_asks_at_once_and_reads_on_without_asking() {
 
     monitor.handle_reply(&raw(&reply()), true, at(9_000));
     assert_eq!(told(&mut monitor), ["succeeded~", "success", "started~"]);
-    let MonitorWant::AwaitReply { deadline } = monitor.want() else {
+    let Want::AwaitReply { deadline } = monitor.want() else {
         panic!("reads the next reply: {:?}", monitor.want())
     };
     assert_eq!(deadline, Some(at(9_000) + CONNECT + HEARTBEAT));
@@ -176,7 +176,7 @@ fn server_without_topology_version_is_polled() {
     let mut monitor = Monitor::new(config(true), at(0));
     let mut old = reply();
     old.remove("topologyVersion");
-    monitor.handle_established(hello(old), RTT, 1, at(0));
+    monitor.handle_established(hello(old), RTT, at(0));
     assert_eq!(sleeps_until(&monitor), at(0) + HEARTBEAT);
     assert!(!monitor.is_streaming());
 }
@@ -189,13 +189,13 @@ fn no_connect_timeout_means_no_deadline() {
             ..config(true)
         };
         let mut monitor = Monitor::new(config, at(0));
-        monitor.handle_established(hello(reply()), RTT, 1, at(0));
+        monitor.handle_established(hello(reply()), RTT, at(0));
         assert_eq!(sent(&monitor).2, None);
         monitor.handle_reply(&raw(&reply()), true, at(1));
         monitor.handle_timeout(Instant::MAX);
         let want = monitor.want();
         assert!(
-            matches!(want, MonitorWant::AwaitReply { deadline: None }),
+            matches!(want, Want::AwaitReply { deadline: None }),
             "{want:?}"
         );
     }
@@ -206,7 +206,7 @@ fn passed_deadline_is_a_network_timeout() {
     let mut monitor = established(true);
     let deadline = sent(&monitor).2.expect("a deadline");
     monitor.handle_timeout(deadline);
-    assert!(matches!(monitor.want(), MonitorWant::Close));
+    assert!(matches!(monitor.want(), Want::Close));
     assert!(matches!(
         monitor.poll_action(),
         Some(MonitorAction::Event(_))
@@ -223,10 +223,10 @@ fn known_server_is_retried_once_without_delay() {
     let mut monitor = established(true);
     monitor.handle_failure(reset(), at(100));
     assert_eq!(told(&mut monitor), ["failed~", "failure"]);
-    assert!(matches!(monitor.want(), MonitorWant::Close));
+    assert!(matches!(monitor.want(), Want::Close));
     monitor.closed(at(101));
     assert_eq!(told(&mut monitor), ["started"]);
-    assert!(matches!(monitor.want(), MonitorWant::Open));
+    assert!(matches!(monitor.want(), Want::Open));
     monitor.handle_failure(reset(), at(102));
     monitor.closed(at(103));
     assert_eq!(sleeps_until(&monitor), at(102) + HEARTBEAT);
@@ -247,7 +247,7 @@ fn command_error_waits_even_when_the_server_was_known() {
         panic!("no failure")
     };
     assert_eq!(error.code(), Some(91));
-    assert!(matches!(monitor.want(), MonitorWant::Close));
+    assert!(matches!(monitor.want(), Want::Close));
     monitor.closed(at(100));
     assert_eq!(sleeps_until(&monitor), at(100) + HEARTBEAT);
 }
@@ -260,7 +260,7 @@ fn requests_are_coalesced_and_keep_the_minimum_interval() {
     monitor.request_check(at(200));
     assert_eq!(sleeps_until(&monitor), at(500));
     monitor.handle_timeout(at(500));
-    assert!(matches!(monitor.want(), MonitorWant::Exchange { .. }));
+    assert!(matches!(monitor.want(), Want::Exchange { .. }));
     monitor.request_check(at(510));
     monitor.handle_reply(&raw(&reply()), false, at(520));
     assert_eq!(
@@ -290,7 +290,7 @@ fn cancelled_check_closes_and_waits() {
         ["failed~"],
         "the topology knows already"
     );
-    assert!(matches!(monitor.want(), MonitorWant::Close));
+    assert!(matches!(monitor.want(), Want::Close));
     monitor.handle_reply(&raw(&reply()), true, at(101));
     monitor.handle_failure(reset(), at(101));
     assert_eq!(
@@ -303,19 +303,19 @@ fn cancelled_check_closes_and_waits() {
     monitor.request_check(at(103));
     assert_eq!(sleeps_until(&monitor), at(600));
     monitor.handle_timeout(at(600));
-    assert!(matches!(monitor.want(), MonitorWant::Open));
+    assert!(matches!(monitor.want(), Want::Open));
 }
 
 #[test]
 fn cancel_between_checks_closes_the_connection_and_keeps_the_schedule() {
     let mut monitor = established(false);
     monitor.cancel_check(at(100));
-    assert!(matches!(monitor.want(), MonitorWant::Close));
+    assert!(matches!(monitor.want(), Want::Close));
     assert_eq!(told(&mut monitor), [""; 0]);
     monitor.closed(at(101));
     assert_eq!(sleeps_until(&monitor), at(0) + HEARTBEAT);
     monitor.handle_timeout(at(10_000));
-    assert!(matches!(monitor.want(), MonitorWant::Open));
+    assert!(matches!(monitor.want(), Want::Open));
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn old_server_is_asked_with_the_legacy_command() {
     let mut monitor = Monitor::new(config(false), at(0));
     let mut old = reply();
     old.remove("helloOk");
-    monitor.handle_established(hello(old), RTT, 1, at(0));
+    monitor.handle_established(hello(old), RTT, at(0));
     monitor.handle_timeout(at(10_000));
     assert_eq!(
         sent(&monitor).0,
@@ -342,7 +342,7 @@ fn server_api_is_declared_and_implies_hello() {
     let mut monitor = Monitor::new(config, at(0));
     let mut old = reply();
     old.remove("helloOk");
-    monitor.handle_established(hello(old), RTT, 1, at(0));
+    monitor.handle_established(hello(old), RTT, at(0));
     monitor.handle_timeout(at(10_000));
     let (command, ..) = sent(&monitor);
     assert!(command.contains_key("hello"));
@@ -360,7 +360,7 @@ fn stop_ends_the_running_check_and_everything_else() {
     monitor.handle_timeout(Instant::MAX);
     monitor.request_check(at(70));
     monitor.cancel_check(at(80));
-    assert!(matches!(monitor.want(), MonitorWant::Stopped));
+    assert!(matches!(monitor.want(), Want::Stopped));
     assert_eq!(told(&mut monitor), [""; 0]);
 }
 
@@ -371,14 +371,14 @@ fn disturb(monitor: &mut Monitor, rng: &mut Rng, now: Instant) -> Instant {
         (0, _) => monitor.request_check(now),
         (1, _) => monitor.cancel_check(now),
         (2, _) => monitor.handle_failure(reset(), now),
-        (_, MonitorWant::Close) => monitor.closed(now),
-        (_, MonitorWant::Sleep { until }) => {
+        (_, Want::Close) => monitor.closed(now),
+        (_, Want::Sleep { until }) => {
             now = now.max(until);
             monitor.handle_timeout(now);
         }
         (3, _) => monitor.handle_reply(&raw(&doc! { "ok": 0 }), false, now),
         (4, _) => monitor.handle_reply(&raw(&doc! { "hosts": ["a:0"], "ok": 1 }), true, now),
-        (_, MonitorWant::Open) => monitor.handle_established(hello(reply()), RTT, 1, now),
+        (_, Want::Open) => monitor.handle_established(hello(reply()), RTT, now),
         (n, _) => monitor.handle_reply(&raw(&reply()), n == 5, now),
     }
     now
@@ -413,41 +413,41 @@ fn every_started_check_ends_exactly_once_whatever_happens() {
 #[test]
 fn probe_measures_every_heartbeat_on_its_own_connection() {
     let mut probe = RttProbe::new(config(true), at(0));
-    assert!(matches!(probe.want(), RttWant::Sleep { until } if until == at(0) + HEARTBEAT));
+    assert!(matches!(probe.want(), Want::Sleep { until } if until == at(0) + HEARTBEAT));
     probe.handle_timeout(at(10_000));
-    assert!(matches!(probe.want(), RttWant::Open));
-    probe.handle_established(&hello(reply()), RTT, at(10_003));
+    assert!(matches!(probe.want(), Want::Open));
+    probe.handle_established(hello(reply()), RTT, at(10_003));
     assert_eq!(probe.poll_action(), Some(RttAction::Sample(RTT)));
     probe.handle_timeout(at(10_003) + HEARTBEAT);
-    let RttWant::Exchange { request, deadline } = probe.want() else {
+    let Want::Exchange { request, deadline } = probe.want() else {
         panic!("no exchange: {:?}", probe.want())
     };
     assert_eq!(request.name, "hello");
     assert!(!request.exhaust_allowed);
     assert_eq!(deadline, Some(at(10_003) + HEARTBEAT + CONNECT));
-    probe.handle_reply(&raw(&reply()), at(20_008));
+    probe.handle_reply(&raw(&reply()), false, at(20_008));
     assert_eq!(
         probe.poll_action(),
         Some(RttAction::Sample(Duration::from_millis(5)))
     );
     assert_eq!(probe.poll_action(), None);
-    assert!(matches!(probe.want(), RttWant::Sleep { until } if until == at(20_008) + HEARTBEAT));
+    assert!(matches!(probe.want(), Want::Sleep { until } if until == at(20_008) + HEARTBEAT));
 }
 
 #[test]
 fn failing_probe_gives_no_sample_and_opens_another_connection() {
     let mut probe = RttProbe::new(config(true), at(0));
     probe.handle_timeout(at(10_000));
-    probe.handle_established(&hello(reply()), RTT, at(10_000));
+    probe.handle_established(hello(reply()), RTT, at(10_000));
     let _ = probe.poll_action();
     probe.handle_timeout(at(20_000));
-    probe.handle_reply(&raw(&doc! { "ok": 0 }), at(20_001));
+    probe.handle_reply(&raw(&doc! { "ok": 0 }), false, at(20_001));
     assert_eq!(probe.poll_action(), None);
-    assert!(matches!(probe.want(), RttWant::Close));
+    assert!(matches!(probe.want(), Want::Close));
     probe.closed(at(20_002));
-    assert!(matches!(probe.want(), RttWant::Sleep { until } if until == at(20_001) + HEARTBEAT));
+    assert!(matches!(probe.want(), Want::Sleep { until } if until == at(20_001) + HEARTBEAT));
     probe.handle_timeout(at(30_001));
-    assert!(matches!(probe.want(), RttWant::Open));
+    assert!(matches!(probe.want(), Want::Open));
     probe.stop(at(30_002));
-    assert!(matches!(probe.want(), RttWant::Stopped));
+    assert!(matches!(probe.want(), Want::Stopped));
 }
