@@ -47,7 +47,7 @@ mod wire;
 pub use mongo_client_core::time::Instant;
 
 pub use self::{
-    choices::{Choices, Listed, Seeded},
+    choices::{Choices, Listed, Record, Seeded, Streams},
     deployment::Deployment,
     executor::{Sim, Stats},
     host::Hosted,

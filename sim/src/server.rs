@@ -194,6 +194,16 @@ impl SimServer {
         self.hook = None;
     }
 
+    /// Sets the fail point `failCommand`, as the command `configureFailPoint` does.
+    ///
+    /// # Errors
+    ///
+    /// What the server has against the command.
+    pub fn configure_fail_point(&mut self, command: &Document) -> Result<(), String> {
+        let set = self.fail_point.configure(command);
+        set.map(drop).map_err(|failure| failure.message)
+    }
+
     /// The documents of a collection, in the order of their insertion.
     #[must_use]
     pub fn documents(&self, database: &str, collection: &str) -> Vec<Document> {

@@ -5,13 +5,24 @@
 //! whether an invariant is violated. docs/SIMULATION.md has the invariants and the profiles.
 
 pub mod checks;
+mod describe;
+mod director;
+mod driver_world;
+mod judge;
 pub mod observe;
 pub mod plan;
 pub mod profile;
+mod run;
+mod servers;
+mod trace;
+mod workload;
+mod world;
 
 pub use self::{
+    judge::Tally,
     observe::{
         Check, ClientCounts, End, Observation, Observer, OpFacts, OpKind, Outcome, Phase, Violation,
     },
     plan::{Mode, Plan, Profile, Topology},
+    run::{Run, Settings, run},
 };

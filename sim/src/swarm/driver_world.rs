@@ -1,0 +1,308 @@
+//! Driver mode: the futures driver on the simulation's executor.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use bson::RawDocumentBuf;
+use mongo_client_core::{
+    cursor::{CursorMachine, CursorWant},
+    error::Result,
+    event::EventHandler,
+    op::Target,
+    options::SessionOptions,
+    time::Instant,
+};
+use mongo_client_driver::{Ambient, Handle, ImplicitSession, RuntimeSource, SessionArg};
+
+use super::{
+    judge::Judge,
+    observe::{ClientCounts, Observation, OpKind, Outcome, Phase},
+    plan::Plan,
+    servers::Servers,
+    workload::{GiveUp, Work},
+    world::World,
+};
+use crate::{Hosted, Sim, choices::Streams};
+
+/// The driver's clients and their servers.
+pub(super) struct DriverWorld {
+    sim: Sim,
+    hosted: Hosted<Servers>,
+    clients: Vec<Client>,
+    judge: Judge,
+    plan: Plan,
+}
+
+struct Client {
+    handle: Option<Handle>,
+    closed: Arc<AtomicBool>,
+}
+
+impl DriverWorld {
+    pub(super) fn new(plan: &Plan, streams: &Streams, judge: &Judge) -> Self {
+        let seed = streams.fork("executor").draw("seed", u64::MAX);
+        let sim = Sim::new(seed);
+        let servers = Servers::new(plan, streams, sim.now());
+        let hosted = sim.host(servers);
+        let mut this = Self {
+            sim,
+            hosted,
+            clients: Vec::new(),
+            judge: judge.clone(),
+            plan: plan.clone(),
+        };
+        for client in 0..plan.clients {
+            let handle = this.client(client);
+            this.clients.push(Client {
+                handle: Some(handle),
+                closed: Arc::default(),
+            });
+        }
+        this
+    }
+
+    fn client(&self, client: usize) -> Handle {
+        let mut options = self.plan.options();
+        options.cmap_event_handler = Some(self.handler(move |judge, at, event| {
+            let event = &event;
+            judge.observe(at, &Observation::Cmap { client, event });
+        }));
+        options.sdam_event_handler = Some(self.handler(move |judge, at, event| {
+            let event = &event;
+            judge.observe(at, &Observation::Sdam { client, event });
+        }));
+        options.command_event_handler = Some(self.handler(move |judge, at, event| {
+            let event = &event;
+            judge.observe(at, &Observation::Command { client, event });
+        }));
+        let runtime = self.sim.runtime();
+        let ambient = Ambient::of(&runtime);
+        let handle = Handle::new(options, RuntimeSource::given(runtime), ambient);
+        handle.expect("the options of a plan are valid")
+    }
+
+    fn handler<T: 'static>(
+        &self,
+        hear: impl Fn(&Judge, Instant, T) + Send + Sync + 'static,
+    ) -> EventHandler<T> {
+        let (sim, judge) = (self.sim.clone(), self.judge.clone());
+        EventHandler::callback(move |event| hear(&judge, sim.now(), event))
+    }
+}
+
+impl World for DriverWorld {
+    fn now(&self) -> Instant {
+        self.sim.now()
+    }
+
+    fn run_until(&mut self, at: Instant) {
+        let time = at - self.sim.now();
+        self.sim.block_on(self.sim.sleep(time));
+    }
+
+    fn begin(&mut self, work: Work) {
+        let Some(handle) = self.clients[work.facts.client].handle.clone() else {
+            return;
+        };
+        let (sim, judge) = (self.sim.clone(), self.judge.clone());
+        judge.observe(sim.now(), &Observation::Began(&work.facts));
+        self.sim.spawn(async move {
+            let op = work.facts.op;
+            let mut polls = 0;
+            let result = give_up(&sim, work.give_up, &mut polls, run(handle, &work)).await;
+            let now = sim.now();
+            match result {
+                Some(result) => {
+                    let outcome = match result {
+                        Ok(replies) => Outcome::Done { replies },
+                        Err(error) => Outcome::Failed(error),
+                    };
+                    let outcome = &outcome;
+                    judge.observe(now, &Observation::Ended { op, outcome });
+                }
+                None => judge.observe(now, &Observation::Dropped { op, polls }),
+            }
+        });
+    }
+
+    fn servers(&mut self, work: &mut dyn FnMut(&mut Servers, Instant)) {
+        self.hosted.with(work);
+    }
+
+    fn counts(&self, client: usize, phase: Phase) -> ClientCounts {
+        let census = self.clients[client].handle.as_ref().map(Handle::census);
+        let census = census.unwrap_or_default();
+        let open = |address: &String| self.sim.open_connections(address);
+        ClientCounts {
+            client,
+            phase,
+            quiet: false,
+            pending: self.judge.pending_of(client),
+            waiting: census.view_waiters + census.wait_slots,
+            pools: census.pools,
+            operations: census.operations,
+            sessions_idle: census.sessions,
+            sockets: self.plan.addresses().iter().map(open).sum(),
+            tasks: self.sim.tasks_alive(),
+            timers: 0,
+        }
+    }
+
+    fn close(&mut self, client: usize) {
+        let closed = Arc::clone(&self.clients[client].closed);
+        let Some(handle) = self.clients[client].handle.clone() else {
+            return;
+        };
+        let (sim, judge) = (self.sim.clone(), self.judge.clone());
+        self.sim.spawn(async move {
+            handle.shutdown().await;
+            drop(handle);
+            judge.observe(sim.now(), &Observation::ClientClosed { client });
+            closed.store(true, Ordering::Relaxed);
+        });
+    }
+
+    fn is_closed(&self, client: usize) -> bool {
+        self.clients[client].closed.load(Ordering::Relaxed)
+    }
+
+    fn release(&mut self) {
+        for client in &mut self.clients {
+            client.handle = None;
+        }
+    }
+
+    fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        let tasks = self.sim.tasks_alive();
+        if tasks > 0 {
+            left.push(format!("{tasks} tasks"));
+        }
+        for address in self.plan.addresses() {
+            let open = self.sim.open_connections(&address);
+            if open > 0 {
+                left.push(format!("{open} connections to {address}"));
+            }
+        }
+        left
+    }
+
+    fn events(&self) -> u64 {
+        self.sim.stats().wakes
+    }
+}
+
+/// Runs a future to its end, or to where it is given up: then it is dropped, and `None`.
+async fn give_up<F: Future>(
+    sim: &Sim,
+    when: Option<GiveUp>,
+    polls: &mut u32,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let after = match when {
+        Some(GiveUp::After(time)) => Some(time),
+        _ => None,
+    };
+    let mut timer = pin!(sim.sleep(after.unwrap_or(Duration::ZERO)));
+    poll_fn(|cx| {
+        *polls += 1;
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if matches!(when, Some(GiveUp::AtPoll(k)) if *polls >= k) {
+            return Poll::Ready(None);
+        }
+        if after.is_some() && timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Runs an operation; its replies.
+async fn run(handle: Handle, work: &Work) -> Result<Vec<RawDocumentBuf>> {
+    match work.facts.kind {
+        OpKind::Causal => causal(handle, work).await,
+        OpKind::FindMany => many(handle, work).await,
+        _ => {
+            let executed = handle.execute(work.command(), SessionArg::Implicit).await?;
+            let replies = vec![executed.reply.document().to_owned()];
+            executed.recycle();
+            Ok(replies)
+        }
+    }
+}
+
+/// Writes in a causal session, and reads what it has written.
+async fn causal(handle: Handle, work: &Work) -> Result<Vec<RawDocumentBuf>> {
+    let mut session = handle.start_session(SessionOptions::default()).await?;
+    let mut replies = Vec::new();
+    for spec in [work.command(), work.second()] {
+        let explicit = SessionArg::Explicit(&mut session);
+        let executed = handle.execute(spec, explicit).await?;
+        replies.push(executed.reply.document().to_owned());
+    }
+    Ok(replies)
+}
+
+/// Reads by a cursor, to its end or until enough batches have come.
+async fn many(handle: Handle, work: &Work) -> Result<Vec<RawDocumentBuf>> {
+    let mut session = None;
+    let keep = SessionArg::Keep(&mut session);
+    let executed = handle.execute(work.command(), keep).await?;
+    let mut replies = vec![executed.reply.document().to_owned()];
+    let target = Target::Server(executed.server);
+    let mut cursor = Cursor {
+        machine: CursorMachine::from_reply(executed.reply, work.cursor())?,
+        target,
+        session,
+        handle,
+    };
+    for _ in 1..work.batches_max {
+        while cursor.machine.advance()? {}
+        if cursor.machine.want() != CursorWant::GetMore {
+            break;
+        }
+        let mut spec = cursor.machine.get_more();
+        spec.target = cursor.target.clone();
+        let keep = SessionArg::Keep(&mut cursor.session);
+        match cursor.handle.execute(spec, keep).await {
+            Ok(executed) => {
+                replies.push(executed.reply.document().to_owned());
+                cursor.machine.handle_batch(executed.reply)?;
+            }
+            Err(error) => {
+                cursor.machine.handle_failure(&error);
+                return Err(error);
+            }
+        }
+    }
+    Ok(replies)
+}
+
+/// A cursor that is killed when it is dropped before its end.
+struct Cursor {
+    machine: CursorMachine,
+    target: Target,
+    session: Option<ImplicitSession>,
+    handle: Handle,
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        if let Some(mut spec) = self.machine.kill() {
+            spec.target = self.target.clone();
+            self.handle.kill_cursor(spec, self.session.take());
+        }
+    }
+}

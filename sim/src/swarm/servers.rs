@@ -1,0 +1,146 @@
+//! The servers of a run: one, or a set.
+
+use std::collections::BTreeMap;
+
+use bson::{Document, doc};
+use mongo_client_core::time::Instant;
+
+use super::{
+    plan::{PASSWORD, Plan, Topology, USER},
+    workload::{COUNTERS, DATABASE, THINGS},
+};
+use crate::{
+    Output, ServerConfig, SetConfig, SimReplicaSet, SimServer, User, choices::Streams,
+    deployment::Deployment,
+};
+
+/// The servers of a run.
+pub(super) enum Servers {
+    Set(SimReplicaSet),
+    Standalone(SimServer),
+}
+
+impl Servers {
+    pub(super) fn new(plan: &Plan, streams: &Streams, now: Instant) -> Self {
+        let mut users = Vec::new();
+        if plan.auth {
+            users.push(User::new(USER, PASSWORD));
+        }
+        let addresses = plan.addresses();
+        let choices = streams.fork("servers");
+        match plan.topology {
+            Topology::Set(_) => {
+                let mut config = SetConfig::new("rs", addresses);
+                config.users = users;
+                config.election_timeout = plan.election_timeout;
+                config.lag = plan.lag;
+                Self::Set(SimReplicaSet::new(config, choices, now))
+            }
+            Topology::Standalone => {
+                let address = addresses.into_iter().next().unwrap_or_default();
+                let mut config = ServerConfig::new(address);
+                config.users = users;
+                Self::Standalone(SimServer::new(config, choices))
+            }
+        }
+    }
+
+    pub(super) fn set(&mut self) -> Option<&mut SimReplicaSet> {
+        match self {
+            Self::Set(set) => Some(set),
+            Self::Standalone(_) => None,
+        }
+    }
+
+    /// One of the servers.
+    pub(super) fn server(&mut self, index: usize) -> &mut SimServer {
+        match self {
+            Self::Set(set) => set.member_mut(index),
+            Self::Standalone(server) => server,
+        }
+    }
+
+    /// Sets the fail point of a server; `None` switches it off.
+    pub(super) fn fail(&mut self, server: usize, mode: Document, data: Document) {
+        let command = doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data };
+        let set = self.server(server).configure_fail_point(&command);
+        set.expect("the fail points of the swarm are simulated");
+    }
+
+    /// Switches all fail points off.
+    pub(super) fn no_failures(&mut self, servers: usize) {
+        for server in 0..servers {
+            let command = doc! { "configureFailPoint": "failCommand", "mode": "off" };
+            let off = self.server(server).configure_fail_point(&command);
+            off.expect("a fail point can be switched off");
+        }
+    }
+
+    /// The documents of the primary; `None` while there is none.
+    pub(super) fn documents(&self) -> Option<BTreeMap<&'static str, Vec<Document>>> {
+        let server = match self {
+            Self::Set(set) => set.member(set.primary()?),
+            Self::Standalone(server) => server,
+        };
+        let of = |name: &'static str| (name, server.documents(DATABASE, name));
+        Some([of(THINGS), of(COUNTERS)].into())
+    }
+}
+
+impl Deployment for Servers {
+    fn addresses(&self) -> Vec<String> {
+        match self {
+            Self::Set(set) => set.addresses(),
+            Self::Standalone(server) => server.addresses(),
+        }
+    }
+
+    fn listens(&self, server: usize) -> bool {
+        match self {
+            Self::Set(set) => set.listens(server),
+            Self::Standalone(one) => one.listens(server),
+        }
+    }
+
+    fn accept(&mut self, server: usize, connection: u64, now: Instant) -> bool {
+        match self {
+            Self::Set(set) => set.accept(server, connection, now),
+            Self::Standalone(one) => Deployment::accept(one, server, connection, now),
+        }
+    }
+
+    fn hang_up(&mut self, connection: u64, now: Instant) {
+        match self {
+            Self::Set(set) => set.hang_up(connection, now),
+            Self::Standalone(server) => Deployment::hang_up(server, connection, now),
+        }
+    }
+
+    fn receive(&mut self, connection: u64, bytes: &[u8], now: Instant) {
+        match self {
+            Self::Set(set) => set.receive(connection, bytes, now),
+            Self::Standalone(server) => Deployment::receive(server, connection, bytes, now),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        match self {
+            Self::Set(set) => Deployment::poll_output(set),
+            Self::Standalone(server) => Deployment::poll_output(server),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Set(set) => Deployment::poll_timeout(set),
+            Self::Standalone(server) => Deployment::poll_timeout(server),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        match self {
+            Self::Set(set) => set.handle_timeout(now),
+            Self::Standalone(server) => Deployment::handle_timeout(server, now),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! What a run needs of a world, whichever client lives in it.
+
+use mongo_client_core::time::Instant;
+
+use super::{observe::ClientCounts, observe::Phase, servers::Servers, workload::Work};
+
+/// A world in which the clients under test live.
+pub(super) trait World {
+    /// The virtual time.
+    fn now(&self) -> Instant;
+
+    /// Lets everything happen that happens until an instant.
+    fn run_until(&mut self, at: Instant);
+
+    /// Begins an operation; it is heard of by observations only.
+    fn begin(&mut self, work: Work);
+
+    /// Works on the servers.
+    fn servers(&mut self, work: &mut dyn FnMut(&mut Servers, Instant));
+
+    /// What a client holds.
+    fn counts(&self, client: usize, phase: Phase) -> ClientCounts;
+
+    /// Begins to close a client.
+    fn close(&mut self, client: usize);
+
+    /// Whether a client is closed.
+    fn is_closed(&self, client: usize) -> bool;
+
+    /// Lets go of all clients.
+    fn release(&mut self);
+
+    /// What is left after that, by name; nothing should be.
+    fn left(&self) -> Vec<String>;
+
+    /// Events so far: queue pops that were delivered to a machine.
+    fn events(&self) -> u64;
+}
