@@ -34,6 +34,11 @@ pub trait Deployment: Send {
     /// When something is due.
     fn poll_timeout(&self) -> Option<Instant>;
 
+    /// Cuts some servers off from the others, which reach each other; none: all reach all.
+    fn part(&mut self, servers: &[usize], now: Instant) {
+        let _ = (servers, now);
+    }
+
     /// Does what is due.
     fn handle_timeout(&mut self, now: Instant);
 }

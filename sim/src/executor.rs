@@ -29,6 +29,9 @@ const POLLS_PER_INSTANT_MAX: u64 = 1_000_000;
 /// tasks with timers would otherwise keep the simulation busy.
 const TIME_MAX: Duration = Duration::from_secs(86_400);
 
+/// Where virtual time begins.
+pub(crate) const BEGINNING: Instant = Instant::from_nanos(1_000_000_000);
+
 /// Counters since the simulation began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -112,7 +115,7 @@ impl Sim {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let world = World {
-            now: Instant::from_nanos(1_000_000_000),
+            now: BEGINNING,
             rng: Rng::from_seed(seed),
             stats: Stats::default(),
             listeners: BTreeMap::new(),

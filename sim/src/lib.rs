@@ -27,8 +27,10 @@
 //! ```
 
 mod choices;
+mod clock;
 mod datagram;
 mod deployment;
+mod engine_world;
 mod executor;
 mod failure;
 mod host;
@@ -48,12 +50,18 @@ pub use mongo_client_core::time::Instant;
 
 pub use self::{
     choices::{Choices, Listed, Record, Seeded, Streams},
+    clock::WallClock,
     deployment::Deployment,
+    engine_world::{EngineWorld, Happening},
     executor::{Sim, Stats},
     host::Hosted,
     listing::Listing,
     machinery::in_machinery,
-    net::{Behaviour, Peer, PeerOutput, Wire},
+    net::{
+        Behaviour, Peer, PeerOutput, Wire,
+        fault::{Fault, FaultCounts, FaultKind, Nature},
+        network::NetworkConfig,
+    },
     script::{Script, Scripted, hello_reply, member_reply, request_document},
     server::{Hook, OpTime, Output, Scene, Seen, ServerConfig, SimServer, User},
     set::{SetConfig, SimReplicaSet},

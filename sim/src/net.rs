@@ -1,5 +1,12 @@
 //! The scripted network: listeners, byte pipes, and peers that answer.
 
+mod conditions;
+pub(crate) mod fault;
+mod lane;
+pub(crate) mod network;
+pub(crate) mod road;
+pub(crate) mod strike;
+
 use std::{
     collections::{VecDeque, vec_deque::Drain},
     io,

@@ -487,6 +487,11 @@ impl Deployment for SimReplicaSet {
         servers.chain(alone).chain(own.into_iter().flatten()).min()
     }
 
+    fn part(&mut self, servers: &[usize], now: Instant) {
+        let others: Vec<usize> = (0..self.len()).filter(|i| !servers.contains(i)).collect();
+        self.partition(&[&others, servers], now);
+    }
+
     fn handle_timeout(&mut self, now: Instant) {
         self.settle(now);
     }
