@@ -1,13 +1,17 @@
 //! The command line of the simulation: see docs/SIMULATION.md.
 
-use mongo_client_sim::swarm::{Mode, Profile, Settings, run};
+mod cli;
 
-fn main() {
-    for seed in 0..20 {
-        let run = run(seed, Profile::Swarm, Mode::Driver, &Settings::default());
-        println!(
-            "{seed} {:016x} {:?} {} {:?} {:?}",
-            run.hash, run.elapsed, run.events, run.tally, run.violation
-        );
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match cli::main(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("{message}\n\n{}", cli::HELP);
+            ExitCode::from(2)
+        }
     }
 }

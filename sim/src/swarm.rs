@@ -4,10 +4,12 @@
 //! [`Phase`]s, and everything that happens is told as an [`Observation`] to the [`Check`]s, which say
 //! whether an invariant is violated. docs/SIMULATION.md has the invariants and the profiles.
 
+mod batch;
 pub mod checks;
 mod describe;
 mod director;
 mod driver_world;
+mod failure_file;
 mod judge;
 pub mod observe;
 pub mod plan;
@@ -19,6 +21,8 @@ mod workload;
 mod world;
 
 pub use self::{
+    batch::{Batch, Report},
+    failure_file::FailureFile,
     judge::Tally,
     observe::{
         Check, ClientCounts, End, Observation, Observer, OpFacts, OpKind, Outcome, Phase, Violation,

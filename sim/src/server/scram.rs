@@ -3,6 +3,8 @@
 //! Written apart from the client's. Passwords of SCRAM-SHA-256 are taken as they are: only ASCII
 //! ones are simulated faithfully. Without users a server asks nobody to authenticate.
 
+use std::sync::{Arc, OnceLock};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use hmac::{Hmac, Mac as _};
@@ -29,6 +31,8 @@ const OPEN_TO_ALL: [&str; 5] = ["buildInfo", "hello", "ping", "saslContinue", "s
 pub struct User {
     name: String,
     password: String,
+    /// The salted password for each hash, once it was needed: the costly part of a login.
+    salted: Arc<[OnceLock<Vec<u8>>; 2]>,
 }
 
 impl User {
@@ -38,7 +42,18 @@ impl User {
         Self {
             name: name.into(),
             password: password.into(),
+            salted: Arc::default(),
         }
+    }
+
+    /// The salt that the user was created with: all members of a set have the same.
+    fn salt(&self, hash: Hash) -> Vec<u8> {
+        let text = format!("salt of {} for {hash:?}", self.name);
+        Sha256::digest(text.as_bytes())[..16].to_vec()
+    }
+
+    fn salted(&self, hash: Hash) -> &[u8] {
+        self.salted[hash as usize].get_or_init(|| hash.salted(self, &self.salt(hash)))
     }
 }
 
@@ -61,7 +76,6 @@ enum Hash {
 pub(super) struct Conversation {
     hash: Hash,
     user: User,
-    salt: [u8; 16],
     /// The messages that both sides sign, but for the client's last.
     signed: String,
     nonce: String,
@@ -169,15 +183,15 @@ impl Conversation {
         }
         let proof = BASE64.decode(proof).map_err(|_| failed())?;
         let signed = format!("{},{without_proof}", self.signed);
-        let salted = self.hash.salted(&self.user, &self.salt);
-        let client_key = self.hash.hmac(&salted, b"Client Key");
+        let salted = self.user.salted(self.hash);
+        let client_key = self.hash.hmac(salted, b"Client Key");
         let stored = self.hash.digest(&client_key);
         let signature = self.hash.hmac(&stored, signed.as_bytes());
         let shown: Vec<u8> = signature.iter().zip(&proof).map(|(a, b)| a ^ b).collect();
         if proof.len() != signature.len() || self.hash.digest(&shown) != stored {
             return Err(failed());
         }
-        let server_key = self.hash.hmac(&salted, b"Server Key");
+        let server_key = self.hash.hmac(salted, b"Server Key");
         let signature = self.hash.hmac(&server_key, signed.as_bytes());
         Ok(format!("v={}", BASE64.encode(signature)))
     }
@@ -200,7 +214,7 @@ impl SimServer {
         let name = name.replace("=2C", ",").replace("=3D", "=");
         let user = self.config.users.iter().find(|user| user.name == name);
         let user = user.ok_or_else(failed)?.clone();
-        let salt: [u8; 16] = self.draw_bytes("salt");
+        let salt = user.salt(hash);
         let own: [u8; 18] = self.draw_bytes("nonce");
         let nonce = format!("{nonce}{}", BASE64.encode(own));
         let answer = format!("r={nonce},s={},i={ITERATIONS}", BASE64.encode(salt));
@@ -208,7 +222,6 @@ impl SimServer {
         let conversation = Conversation {
             hash,
             user,
-            salt,
             signed: format!("{first},{answer}"),
             nonce,
             skips_empty: options

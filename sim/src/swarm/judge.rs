@@ -65,6 +65,20 @@ pub struct Tally {
     pub observations: u64,
 }
 
+impl Tally {
+    /// Adds the counts of another run.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.began += other.began;
+        self.well += other.well;
+        self.failed += other.failed;
+        self.dropped += other.dropped;
+        self.observations += other.observations;
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+    }
+}
+
 impl Judge {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {

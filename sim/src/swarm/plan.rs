@@ -4,7 +4,7 @@
 //! deeper than one that has a little of everything. So each fault is absent with probability one half,
 //! and weights of operations are zero as often.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use mongo_client_core::{
     net::ServerAddress,
@@ -32,6 +32,16 @@ impl Mode {
             Self::Driver => "driver",
             Self::Engine => "engine",
         }
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = [Self::Driver, Self::Engine].into_iter();
+        let found = found.into_iter().find(|mode| mode.name() == name);
+        found.ok_or_else(|| format!("no mode `{name}`; there are driver and engine"))
     }
 }
 
