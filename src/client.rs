@@ -25,7 +25,7 @@ use crate::{action::Concerns, default_runtime, session::ClientSession};
 
 pub use self::admin::Fsync;
 
-pub(crate) use mongo_client_driver::{Executed, ImplicitSession};
+pub(crate) use mongo_client_driver::{Executed, ImplicitSession, Pinned};
 
 /// A client of a MongoDB deployment: a cheap handle to clone and share between tasks.
 ///
@@ -46,6 +46,19 @@ pub(crate) enum SessionArg<'a> {
     Explicit(&'a mut ClientSession),
     /// One that outlives the operation (cursors): taken from the option, or put there.
     Keep(&'a mut Option<ImplicitSession>),
+}
+
+impl<'a> SessionArg<'a> {
+    #[inline]
+    fn of_driver(self) -> mongo_client_driver::SessionArg<'a> {
+        match self {
+            Self::Implicit => mongo_client_driver::SessionArg::Implicit,
+            Self::Explicit(session) => {
+                mongo_client_driver::SessionArg::Explicit(session.driver_session())
+            }
+            Self::Keep(slot) => mongo_client_driver::SessionArg::Keep(slot),
+        }
+    }
 }
 
 impl Client {
@@ -180,19 +193,42 @@ impl Client {
         spec: CommandSpec,
         session: SessionArg<'a>,
     ) -> Execution<'a> {
-        let session = match session {
-            SessionArg::Implicit => mongo_client_driver::SessionArg::Implicit,
-            SessionArg::Explicit(s) => {
-                mongo_client_driver::SessionArg::Explicit(s.driver_session())
-            }
-            SessionArg::Keep(slot) => mongo_client_driver::SessionArg::Keep(slot),
-        };
-        self.handle.execute(spec, session)
+        self.handle.execute(spec, session.of_driver())
+    }
+
+    /// Executes a command that opens a cursor or belongs to one: behind a load balancer it keeps
+    /// its connection.
+    pub(crate) fn execute_pinned<'a>(
+        &'a self,
+        spec: CommandSpec,
+        session: SessionArg<'a>,
+        pinned: &'a mut Pinned,
+    ) -> Execution<'a> {
+        self.handle
+            .execute_pinned(spec, session.of_driver(), pinned)
+    }
+
+    /// Sends `killCursors` and waits for its end. Best effort: the server times the cursor out by
+    /// itself. Nothing is sent once the connection of a cursor behind a load balancer is broken.
+    pub(crate) async fn kill_cursor_and_wait(
+        &self,
+        spec: CommandSpec,
+        session: SessionArg<'_>,
+        mut pinned: Pinned,
+    ) {
+        if !pinned.is_lost() {
+            drop(self.execute_pinned(spec, session, &mut pinned).await);
+        }
     }
 
     /// Sends `killCursors` in the background, best effort; never blocks and never fails.
-    pub(crate) fn kill_cursor(&self, spec: CommandSpec, session: Option<ImplicitSession>) {
-        self.handle.kill_cursor(spec, session);
+    pub(crate) fn kill_cursor(
+        &self,
+        spec: CommandSpec,
+        session: Option<ImplicitSession>,
+        pinned: Pinned,
+    ) {
+        self.handle.kill_cursor(spec, session, pinned);
     }
 
     /// A new document id.

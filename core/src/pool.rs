@@ -201,6 +201,7 @@ impl<C> Pool<C> {
             let error = PoolError::WaitQueueTimeout {
                 max_pool_size: self.config.max_pool_size,
                 counts: self.counts(),
+                load_balanced: self.config.load_balanced,
             };
             self.actions.push_back(PoolAction::Fail { ticket, error });
         }
@@ -281,6 +282,15 @@ impl<C> Pool<C> {
     pub fn drain(&mut self, lease: LeaseToken, _now: Instant) {
         if self.leased(lease).is_some() {
             self.slots.set_place(lease.slot, Place::Draining);
+        }
+    }
+
+    /// Notes that a lease belongs to a cursor from now on (load balancers: "Connection Tracking").
+    ///
+    /// The lease ends by `checkin` or `discard`, as any other.
+    pub fn pin(&mut self, lease: LeaseToken) {
+        if self.leased(lease).is_some() {
+            self.slots.set_place(lease.slot, Place::Pinned);
         }
     }
 
@@ -404,6 +414,7 @@ impl<C> Pool<C> {
         PoolCounts {
             available: self.available.len(),
             leased: self.slots.count(Place::Leased),
+            pinned: self.slots.count(Place::Pinned),
             draining: self.slots.count(Place::Draining),
             opening: self.openings.len(),
             waiting: self.queue.len(),

@@ -11,7 +11,7 @@ use mongo_client_core::{
     op::{CommandSpec, Target},
 };
 
-use crate::{handle::Handle, session::ImplicitSession};
+use crate::{handle::Handle, pinned::Pinned, session::ImplicitSession};
 
 /// Decides when cursors that were dropped before their end are removed from the server.
 ///
@@ -24,12 +24,14 @@ pub trait CursorManager: fmt::Debug + Send + Sync {
     fn close(&self, cursor: ClosedCursor);
 }
 
-/// A cursor that was dropped before its end; it holds its session. Keeps the client open.
+/// A cursor that was dropped before its end; it holds its session and, behind a load balancer, its
+/// connection. Keeps the client open.
 #[must_use = "the server keeps the cursor until it is killed or times out"]
 pub struct ClosedCursor {
     handle: Handle,
     spec: CommandSpec,
     session: Option<ImplicitSession>,
+    pinned: Pinned,
 }
 
 impl fmt::Debug for ClosedCursor {
@@ -61,7 +63,7 @@ impl ClosedCursor {
 
     /// Removes it from the server in the background; never blocks and never fails.
     pub fn kill(self) {
-        self.handle.kill_now(self.spec, self.session);
+        self.handle.kill_now(self.spec, self.session, self.pinned);
     }
 }
 
@@ -75,20 +77,21 @@ impl Handle {
     }
 
     /// A cursor was dropped before its end: best effort, never blocks, never fails.
-    pub fn kill_cursor(&self, spec: CommandSpec, session: Option<ImplicitSession>) {
+    pub fn kill_cursor(&self, spec: CommandSpec, session: Option<ImplicitSession>, pinned: Pinned) {
         let manager = self
             .cursor_manager()
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let Some(manager) = manager else {
-            self.kill_now(spec, session);
+            self.kill_now(spec, session, pinned);
             return;
         };
         let cursor = ClosedCursor {
             handle: self.clone(),
             spec,
             session,
+            pinned,
         };
         // It may run while the thread unwinds.
         let _ = catch_unwind(AssertUnwindSafe(|| manager.close(cursor)));

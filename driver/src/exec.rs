@@ -28,6 +28,7 @@ use mongo_client_core::{
 use self::run::Run;
 use crate::{
     buffers,
+    pinned::Pinned,
     runtime::BoxFuture,
     session::{self, ImplicitSession, Session},
     shared::Shared,
@@ -127,6 +128,28 @@ impl<'a> Execution<'a> {
         deadline: Option<Instant>,
     ) -> Self {
         Self(State::Running(Run::new(shared, spec, session, deadline)))
+    }
+
+    /// Executes a command that opens a cursor or belongs to one, on a client that has started.
+    pub(crate) fn pinned(
+        shared: &'a Arc<Shared>,
+        spec: CommandSpec,
+        session: SessionArg<'a>,
+        deadline: Option<Instant>,
+        pinned: &'a mut Pinned,
+    ) -> Self {
+        if !shared.settings.topology.load_balanced {
+            return Self::new(shared, spec, session, deadline);
+        }
+        if pinned.is_busy() {
+            return Self::starting(Box::pin(async move {
+                pinned.settle().await;
+                Self::pinned(shared, spec, session, deadline, pinned).await
+            }));
+        }
+        let mut run = Run::new(shared, spec, session, deadline);
+        run.pinned = Some(pinned);
+        Self(State::Running(run))
     }
 
     /// Executes once the client has started.

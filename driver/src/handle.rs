@@ -25,6 +25,7 @@ use crate::{
     cursor_manager::CursorManager,
     exec::{Execution, SessionArg},
     incarnation::RuntimeSource,
+    pinned::Pinned,
     runtime::Runtime,
     session::{ImplicitSession, Session},
     settings::{self, Settings, WallClock},
@@ -245,11 +246,45 @@ impl Handle {
         }
     }
 
-    /// Sends `killCursors` in the background: best effort, never blocks, never fails.
-    pub fn kill_now(&self, spec: CommandSpec, session: Option<ImplicitSession>) {
+    /// Executes a command that opens a cursor or belongs to one, which keeps its connection behind
+    /// a load balancer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::execute`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::execute`]; the connection stays with the cursor.
+    pub fn execute_pinned<'a>(
+        &'a self,
+        spec: CommandSpec,
+        session: SessionArg<'a>,
+        pinned: &'a mut Pinned,
+    ) -> Execution<'a> {
+        match self.inner.shared.get() {
+            Some(shared) => Execution::pinned(shared, spec, session, None, pinned),
+            None => Execution::starting(Box::pin(async move {
+                let shared = self.shared().await?;
+                Execution::pinned(shared, spec, session, None, pinned).await
+            })),
+        }
+    }
+
+    /// Sends `killCursors` in the background: best effort, never blocks, never fails. Behind a load
+    /// balancer it goes over the cursor's connection, or not at all once that is broken.
+    pub fn kill_now(
+        &self,
+        spec: CommandSpec,
+        session: Option<ImplicitSession>,
+        mut pinned: Pinned,
+    ) {
         let Some(shared) = self.inner.shared.get().filter(|s| !s.is_closed()) else {
             return;
         };
+        if pinned.is_lost() {
+            return;
+        }
         let Target::Server(server) = spec.target else {
             return;
         };
@@ -265,10 +300,11 @@ impl Handle {
             if shared.is_suspended() {
                 return;
             }
-            let mut session = session;
+            let (mut session, mut pinned) = (session, pinned);
             let deadline = Some(shared.clock.now() + END_SESSIONS_LIMIT);
             // Best effort: the server times the cursor out by itself.
-            let _ = Execution::new(&shared, spec, SessionArg::Keep(&mut session), deadline).await;
+            let session = SessionArg::Keep(&mut session);
+            let _ = Execution::pinned(&shared, spec, session, deadline, &mut pinned).await;
         });
         server.push_errand(task);
     }

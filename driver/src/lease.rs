@@ -1,7 +1,7 @@
 //! Checking a connection out, holding it, and giving it back: also when the future is dropped.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -9,9 +9,8 @@ use std::{
 
 use bson::oid::ObjectId;
 use mongo_client_core::{
-    conn::Abandoned,
+    conn::{Abandoned, Health},
     error::{Error, Result},
-    event::cmap::ConnectionClosedReason,
     id::{ExchangeId, Generation, Ticket},
     marks::{self, Mark},
     mutants::{self, Mutant},
@@ -70,6 +69,47 @@ impl Lease {
         self.link.as_ref().is_some_and(|l| l.life().is_dead())
     }
 
+    /// Whether a request is under way, or was when its future was dropped.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether a request can go over the connection, now or after the reply that is under way.
+    pub(crate) fn is_usable(&self) -> bool {
+        let health = self.link.as_ref().map(|link| link.health());
+        health.is_some_and(|health| health != Health::Perished) && !self.is_orphaned()
+    }
+
+    /// Tells the pool that a cursor has the connection from now on.
+    pub(crate) fn pin(&self) {
+        let token = self.token;
+        self.server.with_pool("pin", |cell| cell.pool.pin(token));
+    }
+
+    /// Gives up what is under way, and waits until the connection can be used again. Where it
+    /// cannot, it is closed.
+    pub(crate) async fn settle(mut self) -> Option<Self> {
+        let Some(exchange) = self.running.take() else {
+            return Some(self);
+        };
+        self.ended = None;
+        match self.link().abandon(exchange) {
+            Abandoned::Reusable => Some(self),
+            Abandoned::Close => {
+                let link = self.link.take()?;
+                let (token, now) = (self.token, link.life().runtime().now());
+                self.server.close_dropped(token, link, now);
+                None
+            }
+            Abandoned::Drain { .. } => {
+                // Dropped meanwhile, the connection is closed: it is not idle.
+                let link = self.link();
+                let idle = poll_fn(|cx| link.poll_drained(cx)).await;
+                idle.then_some(self)
+            }
+        }
+    }
+
     /// Notes that a request is under way, so that a drop knows what to abandon.
     #[inline]
     pub(crate) fn set_running(&mut self, exchange: ExchangeId) {
@@ -114,10 +154,7 @@ impl Drop for Lease {
         let token = self.token;
         match abandoned {
             Abandoned::Reusable => server.checkin(token, link, now),
-            Abandoned::Close => {
-                let why = Some(ConnectionClosedReason::Dropped);
-                server.with_pool("dropped", |c| c.pool.checkin(token, link, false, why, now));
-            }
+            Abandoned::Close => server.close_dropped(token, link, now),
             Abandoned::Drain { .. } => {
                 server.with_pool("drain", |cell| cell.pool.drain(token, now));
                 let draining = Draining::new(Arc::clone(server), token, link);

@@ -18,6 +18,7 @@ mod incarnation;
 mod lease;
 mod link;
 mod outbox;
+mod pinned;
 pub mod runtime;
 mod server;
 mod session;
@@ -53,6 +54,7 @@ pub use self::{
     exec::{Executed, Execution, SessionArg},
     handle::{Ambient, Handle, RandomSource},
     incarnation::RuntimeSource,
+    pinned::Pinned,
     session::{ImplicitSession, Session},
     settings::WallClock,
 };

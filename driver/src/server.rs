@@ -431,6 +431,19 @@ impl Server {
         }
     }
 
+    /// Returns a lease whose operation was dropped, and that cannot be used again.
+    pub(crate) fn close_dropped(
+        self: &Arc<Self>,
+        token: LeaseToken,
+        link: Box<Link>,
+        now: Instant,
+    ) {
+        let why = Some(ConnectionClosedReason::Dropped);
+        self.with_pool("dropped", |cell| {
+            cell.pool.checkin(token, link, false, why, now);
+        });
+    }
+
     /// Returns a lease whose operation has ended.
     pub(crate) fn checkin(self: &Arc<Self>, token: LeaseToken, link: Box<Link>, now: Instant) {
         let (reusable, why) = match link.health() {

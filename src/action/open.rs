@@ -4,7 +4,7 @@ use mongo_client_core::{cursor::CursorSpec, error::Result, op::CommandSpec};
 
 use super::Place;
 use crate::{
-    client::SessionArg,
+    client::{Pinned, SessionArg},
     cursor::{Cursor, SessionCursor},
     session::ClientSession,
 };
@@ -19,11 +19,14 @@ pub(super) async fn open<T>(
     let client = &place.client;
     let acknowledged = spec.is_acknowledged();
     let mut session = None;
-    let executed = client.execute(spec, SessionArg::Keep(&mut session)).await?;
+    let mut pinned = Pinned::default();
+    let executed = client
+        .execute_pinned(spec, SessionArg::Keep(&mut session), &mut pinned)
+        .await?;
     if !acknowledged {
         return Ok(Cursor::empty(client.clone()));
     }
-    Cursor::new(client.clone(), executed, settings, session)
+    Cursor::new(client.clone(), executed, settings, session, pinned)
 }
 
 /// Runs a command in a session of the caller's.
@@ -33,6 +36,9 @@ pub(super) async fn open_in<T>(
     session: &mut ClientSession,
 ) -> Result<SessionCursor<T>> {
     let client = &place.client;
-    let executed = client.execute(spec, SessionArg::Explicit(session)).await?;
-    SessionCursor::new(client.clone(), executed, settings, session)
+    let mut pinned = Pinned::default();
+    let executed = client
+        .execute_pinned(spec, SessionArg::Explicit(session), &mut pinned)
+        .await?;
+    SessionCursor::new(client.clone(), executed, settings, session, pinned)
 }

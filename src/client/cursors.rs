@@ -8,7 +8,7 @@ use mongo_client_core::{
 };
 
 use super::Client;
-use crate::{action::Body, cursor::CursorManager};
+use crate::{action::Body, client::Pinned, cursor::CursorManager};
 
 impl Client {
     /// Removes cursors from the server soon, in the background: by their ids, as replies of
@@ -35,7 +35,7 @@ impl Client {
         };
         let mut spec = CommandSpec::new("killCursors", "admin", body);
         spec.target = Target::Server(server);
-        self.handle.kill_now(spec, None);
+        self.handle.kill_now(spec, None, Pinned::default());
     }
 
     /// Removes one cursor from the server; see [`kill_cursors`](Self::kill_cursors).

@@ -21,12 +21,15 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{Remote, implicit::empty_document};
 use crate::{
     action::{BoxFuture, reply},
-    client::{Client, Executed, SessionArg},
+    client::{Client, Executed, Pinned, SessionArg},
     session::ClientSession,
 };
 
 /// The results of a verb that ran in an explicit session; every call that may fetch takes the
 /// session.
+///
+/// Behind a load balancer it keeps a connection of the pool until it is exhausted, closed or
+/// dropped.
 ///
 /// # Cancel safety
 ///
@@ -61,8 +64,9 @@ impl<T> SessionCursor<T> {
         executed: Executed,
         spec: CursorSpec,
         session: &ClientSession,
+        pinned: Pinned,
     ) -> Result<Self> {
-        let remote = Some(Remote::new(executed, spec)?);
+        let remote = Some(Remote::new(executed, spec, pinned)?);
         Ok(Self {
             client,
             remote,
@@ -84,7 +88,7 @@ impl<T> SessionCursor<T> {
     }
 
     fn kill(&mut self) {
-        let Some(mut spec) = self.remote.as_mut().and_then(Remote::kill) else {
+        let Some((mut spec, pinned)) = self.remote.as_mut().and_then(Remote::kill) else {
             return;
         };
         // Sessions: a cursor is killed in the session that made it. The caller has that one, maybe
@@ -95,7 +99,7 @@ impl<T> SessionCursor<T> {
             spec.body = body.into();
             spec.supports_session = false;
         }
-        self.client.kill_cursor(spec, None);
+        self.client.kill_cursor(spec, None, pinned);
     }
 
     /// Goes to the next document; false when there are no more.
@@ -161,7 +165,8 @@ impl<T> SessionCursor<T> {
         let spec = remote.get_more();
         self.fetching = true;
         let session = SessionArg::Explicit(session);
-        let result = self.client.execute(spec, session).await;
+        let pinned = &mut remote.pinned;
+        let result = self.client.execute_pinned(spec, session, pinned).await;
         self.fetching = false;
         remote.fetched(result)
     }
@@ -230,10 +235,11 @@ impl<T> SessionCursor<T> {
     ///
     /// When dropped before its end, the server may keep the cursor until its own timeout.
     pub async fn close(mut self, session: &mut ClientSession) {
-        if let Some(spec) = self.remote.as_mut().and_then(Remote::kill) {
+        if let Some((spec, pinned)) = self.remote.as_mut().and_then(Remote::kill) {
             let session = SessionArg::Explicit(session);
-            // Best effort: the server times the cursor out by itself.
-            drop(self.client.execute(spec, session).await);
+            self.client
+                .kill_cursor_and_wait(spec, session, pinned)
+                .await;
         }
     }
 

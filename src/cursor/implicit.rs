@@ -23,50 +23,61 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::Remote;
 use crate::{
     action::{BoxFuture, reply},
-    client::ImplicitSession,
-    client::{Client, Executed, SessionArg},
+    client::{Client, Executed, ImplicitSession, Pinned, SessionArg},
 };
 
 /// A `getMore` under way.
 struct Fetch {
     future: BoxFuture<'static, Result<Executed>>,
-    /// Where the future leaves the cursor's session when it ends or is dropped.
-    session: Returned,
+    /// Where the future leaves what the cursor has lent it, when it ends or is dropped.
+    returned: Returned,
 }
 
-type Returned = Arc<Mutex<Option<ImplicitSession>>>;
+type Returned = Arc<Mutex<(Option<ImplicitSession>, Pinned)>>;
 
-/// The cursor's session while a `getMore` uses it.
+/// The cursor's session and connection while a `getMore` uses them.
 struct Lent {
     session: Option<ImplicitSession>,
+    pinned: Pinned,
     to: Returned,
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        *self.to.lock().unwrap_or_else(PoisonError::into_inner) = self.session.take();
+        let lent = (self.session.take(), mem::take(&mut self.pinned));
+        *self.to.lock().unwrap_or_else(PoisonError::into_inner) = lent;
     }
 }
 
 impl Fetch {
-    fn new(client: Client, spec: CommandSpec, session: Option<ImplicitSession>) -> Self {
+    fn new(
+        client: Client,
+        spec: CommandSpec,
+        session: Option<ImplicitSession>,
+        pinned: Pinned,
+    ) -> Self {
         let returned = Returned::default();
         let to = Arc::clone(&returned);
-        let mut lent = Lent { session, to };
+        let mut lent = Lent {
+            session,
+            pinned,
+            to,
+        };
         Self {
             future: Box::pin(async move {
+                let lent = &mut lent;
                 let session = SessionArg::Keep(&mut lent.session);
-                client.execute(spec, session).await
+                client.execute_pinned(spec, session, &mut lent.pinned).await
             }),
-            session: returned,
+            returned,
         }
     }
 
-    /// Ends the `getMore`, if it has not ended, and takes the session back.
-    fn into_session(self) -> Option<ImplicitSession> {
+    /// Ends the `getMore`, if it has not ended, and takes back what it was lent.
+    fn into_lent(self) -> (Option<ImplicitSession>, Pinned) {
         drop(self.future);
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        mem::take(&mut *session)
+        let mut lent = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        mem::take(&mut *lent)
     }
 }
 
@@ -75,6 +86,9 @@ impl Fetch {
 /// Read it as a [`Stream`] of `Result<T>`, or with [`advance`](Self::advance) and
 /// [`current`](Self::current), which need no `T` of their own. Dropping a cursor that is not
 /// exhausted removes it from the server in the background.
+///
+/// Behind a load balancer it keeps a connection of the pool until it is exhausted, closed or
+/// dropped.
 ///
 /// # Cancel safety
 ///
@@ -105,8 +119,9 @@ impl<T> Cursor<T> {
         executed: Executed,
         spec: CursorSpec,
         session: Option<ImplicitSession>,
+        pinned: Pinned,
     ) -> Result<Self> {
-        let remote = Remote::new(executed, spec)?;
+        let remote = Remote::new(executed, spec, pinned)?;
         let mut cursor = Self {
             client,
             remote: Some(remote),
@@ -143,14 +158,24 @@ impl<T> Cursor<T> {
 
     /// Removes the cursor from the server when nobody can want more of it.
     fn kill(&mut self) {
-        if let Some(fetch) = self.fetch.take() {
-            // Sessions: a cursor is killed in the session that made it.
-            self.session = fetch.into_session();
-        }
-        if let Some(spec) = self.remote.as_mut().and_then(Remote::kill) {
-            self.client.kill_cursor(spec, self.session.take());
+        self.end_fetch();
+        if let Some((spec, pinned)) = self.remote.as_mut().and_then(Remote::kill) {
+            self.client.kill_cursor(spec, self.session.take(), pinned);
         }
         self.session = None;
+    }
+
+    /// Ends the exchange that fetches a batch. Sessions: a cursor is killed in the session that
+    /// made it; load balancers: over its connection.
+    fn end_fetch(&mut self) {
+        let Some(fetch) = self.fetch.take() else {
+            return;
+        };
+        let (session, pinned) = fetch.into_lent();
+        self.session = session;
+        if let Some(remote) = &mut self.remote {
+            remote.pinned = pinned;
+        }
     }
 
     /// Goes to the next document, over empty batches; false at the end.
@@ -177,22 +202,25 @@ impl<T> Cursor<T> {
             return Poll::Ready(Ok(()));
         };
         let result = ready!(fetch.future.as_mut().poll(cx));
-        self.session = self.fetch.take().and_then(Fetch::into_session);
+        self.end_fetch();
         let Some(remote) = &mut self.remote else {
             return Poll::Ready(Ok(()));
         };
         let outcome = remote.fetched(result);
+        // Load balancers: after an error the connection stays with the cursor until it is closed.
+        let pinned = remote.pinned.is_used();
         self.release_session();
-        if outcome.is_err() && self.is_over() {
+        if outcome.is_err() && self.is_over() && !pinned {
             self.kill();
         }
         Poll::Ready(outcome)
     }
 
     fn start_fetch(&mut self) {
-        if let Some(remote) = &self.remote {
+        if let Some(remote) = &mut self.remote {
             let (client, spec) = (self.client.clone(), remote.get_more());
-            self.fetch = Some(Fetch::new(client, spec, self.session.take()));
+            let pinned = mem::take(&mut remote.pinned);
+            self.fetch = Some(Fetch::new(client, spec, self.session.take(), pinned));
         }
     }
 
@@ -309,14 +337,12 @@ impl<T> Cursor<T> {
     ///
     /// When dropped before its end, the server may keep the cursor until its own timeout.
     pub async fn close(mut self) {
-        if let Some(fetch) = self.fetch.take() {
-            self.session = fetch.into_session();
-        }
-        if let Some(spec) = self.remote.as_mut().and_then(Remote::kill) {
-            let client = self.client.clone();
+        self.end_fetch();
+        if let Some((spec, pinned)) = self.remote.as_mut().and_then(Remote::kill) {
             let session = SessionArg::Keep(&mut self.session);
-            // Best effort: the server times the cursor out by itself.
-            drop(client.execute(spec, session).await);
+            self.client
+                .kill_cursor_and_wait(spec, session, pinned)
+                .await;
         }
     }
 

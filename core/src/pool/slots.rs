@@ -11,6 +11,8 @@ pub(super) enum Place {
     Available,
     Draining,
     Leased,
+    /// Leased to a cursor, for as long as it is open.
+    Pinned,
 }
 
 /// What the pool knows of an established connection.
@@ -27,7 +29,7 @@ pub(super) struct Record {
 pub(super) struct Slots {
     records: Vec<Option<Record>>,
     free: Vec<u32>,
-    places: [usize; 3],
+    places: [usize; 4],
 }
 
 impl Slots {
@@ -94,7 +96,12 @@ impl Slots {
 
     #[cfg(any(test, feature = "check"))]
     pub(super) fn check_invariants(&self) {
-        for place in [Place::Available, Place::Draining, Place::Leased] {
+        for place in [
+            Place::Available,
+            Place::Draining,
+            Place::Leased,
+            Place::Pinned,
+        ] {
             let counted = self.iter().filter(|r| r.place == place).count();
             assert_eq!(counted, self.count(place), "{place:?} is counted wrongly");
         }

@@ -150,8 +150,10 @@ pub enum PoolTimer {
 pub struct PoolCounts {
     /// Ready to be handed out.
     pub available: usize,
-    /// Handed out.
+    /// Handed out to operations.
     pub leased: usize,
+    /// Handed out to cursors, behind a load balancer.
+    pub pinned: usize,
     /// Handed out, and only still consuming a reply that nobody waits for.
     pub draining: usize,
     /// Being opened.
@@ -164,7 +166,7 @@ impl PoolCounts {
     /// All connections, as maxPoolSize counts them.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.available + self.leased + self.draining + self.opening
+        self.available + self.leased + self.pinned + self.draining + self.opening
     }
 }
 
@@ -192,6 +194,8 @@ pub enum PoolError {
         max_pool_size: u32,
         /// The state of the pool.
         counts: PoolCounts,
+        /// Whether the connections lead to a load balancer: then cursors keep theirs.
+        load_balanced: bool,
     },
 }
 
@@ -240,13 +244,29 @@ impl fmt::Display for PoolError {
             Self::WaitQueueTimeout {
                 max_pool_size,
                 counts,
-            } => write!(
-                f,
-                "timed out while checking out a connection from connection pool; \
-                 maxPoolSize: {max_pool_size}, in use: {}, draining: {}, being opened: {}, \
-                 available: {}, other checkouts waiting: {}",
-                counts.leased, counts.draining, counts.opening, counts.available, counts.waiting
-            ),
+                load_balanced,
+            } => {
+                write!(
+                    f,
+                    "timed out while checking out a connection from connection pool; \
+                     maxPoolSize: {max_pool_size}, "
+                )?;
+                if *load_balanced {
+                    write!(
+                        f,
+                        "connections in use by cursors: {}, connections in use by transactions: \
+                         0, connections in use by other operations: {}, ",
+                        counts.pinned, counts.leased
+                    )?;
+                } else {
+                    write!(f, "in use: {}, ", counts.leased)?;
+                }
+                write!(
+                    f,
+                    "draining: {}, being opened: {}, available: {}, other checkouts waiting: {}",
+                    counts.draining, counts.opening, counts.available, counts.waiting
+                )
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     buffers,
     command_events::CommandMonitor,
     lease::{self, CheckoutFuture, Lease, Started},
+    pinned::{Pick, Pinned},
     session::{self, ImplicitSession},
     shared::Shared,
     trace,
@@ -78,6 +79,8 @@ pub(super) struct Run<'a> {
     pub(super) entered: u32,
     pub(super) server: Option<OpCount>,
     lease: Option<Lease>,
+    /// Where a cursor keeps its connection, behind a load balancer.
+    pub(super) pinned: Option<&'a mut Pinned>,
     held: Held<'a>,
     flight: Option<Flight>,
     pub(super) waited: trace::Waited,
@@ -108,6 +111,7 @@ impl<'a> Run<'a> {
             entered: 0,
             server: None,
             lease: None,
+            pinned: None,
             held: match session {
                 SessionArg::Implicit => Held::None,
                 SessionArg::Explicit(session) => Held::Explicit(session),
@@ -151,7 +155,7 @@ impl<'a> Run<'a> {
                 Step::Next | Step::Begin => match self.operation.want() {
                     Want::Server { .. } => {
                         trace::attempt(&self.operation);
-                        self.lease = None;
+                        self.let_go(false);
                         self.server = None;
                         trace::selecting(shared, &self.operation);
                         ready!(self.poll_select(cx, &mut tick))
@@ -191,7 +195,7 @@ impl<'a> Run<'a> {
     #[inline]
     fn end(&mut self, result: Result<Reply>, tick: &mut Tick<'_>) -> Result<Executed> {
         self.step.set(Step::Over);
-        self.lease = None;
+        self.let_go(false);
         self.server = None;
         let now = tick.now();
         self.held.end(self.shared, || now);
@@ -208,7 +212,7 @@ impl<'a> Run<'a> {
 
     /// The server is overloaded: no connection and no load is held while waiting.
     fn pause(&mut self, until: Instant, tick: &mut Tick<'_>) -> Progress {
-        self.lease = None;
+        self.let_go(false);
         self.server = None;
         trace::pause(&self.operation, until, tick.now());
         if let Err(error) = self.shared.ensure_alive() {
@@ -217,6 +221,16 @@ impl<'a> Run<'a> {
         self.step
             .set(Step::Pausing(Deadline::new(self.shared, until)));
         Progress::Continue
+    }
+
+    /// The request is over, or will not be sent: its connection goes back to the pool, or to the
+    /// cursor that keeps it. `opened`: it has succeeded.
+    #[inline]
+    fn let_go(&mut self, opened: bool) {
+        match &mut self.pinned {
+            None => self.lease = None,
+            Some(pinned) => pinned.take_back(self.lease.take(), opened),
+        }
     }
 
     fn failed(&mut self, error: Error, stage: Stage, tick: &mut Tick<'_>) -> Progress {
@@ -235,6 +249,17 @@ impl<'a> Run<'a> {
             return Progress::Done(Err(Error::internal("no server was selected")));
         };
         let now = tick.now();
+        if let Some(pinned) = &mut self.pinned {
+            match pinned.lend() {
+                Pick::Any => {}
+                Pick::This(lease) => return self.checked_out(Ok(lease), tick),
+                Pick::Gone => {
+                    return Progress::Done(Err(Error::invalid_argument(
+                        "cursor: the connection that it was bound to is gone",
+                    )));
+                }
+            }
+        }
         match lease::start(server, now) {
             Started::Ended(result) => self.checked_out(result, tick),
             Started::Waits(ticket) => {
@@ -311,7 +336,7 @@ impl<'a> Run<'a> {
             Ok(exchange) => exchange,
             Err(error) => {
                 // On a retry the error of the earlier attempt may say more.
-                self.lease = None;
+                self.let_go(false);
                 return self.failed(error, Stage::Exchange { sent: false }, tick);
             }
         };
@@ -351,7 +376,7 @@ impl<'a> Run<'a> {
                 if let Some(monitor) = monitor {
                     monitor.succeeded(self.shared, None, tick.now());
                 }
-                self.lease = None;
+                self.let_go(false);
                 self.operation.replied_nothing(tick.now())
             }
             Ok(Some(reply)) => self.replied(reply, monitor, tick),
@@ -386,7 +411,7 @@ impl<'a> Run<'a> {
             let app_error = route::reply_error(error, generation, service_id);
             shared.handle_app_error(server.0.id, &app_error);
         }
-        self.lease = None;
+        self.let_go(sound);
         if sound {
             return self.operation.succeeded(reply);
         }
@@ -410,11 +435,12 @@ impl<'a> Run<'a> {
             let (generation, service_id) = (lease.generation(), lease.service_id());
             app_error = Some(route::app_error(&error, generation, service_id));
         }
-        self.lease = None;
         let orphaned = app_error.is_none();
         if let (Some(server), Some(app_error)) = (&self.server, app_error) {
             shared.handle_app_error(server.0.id, &app_error);
         }
+        // Only now: the pool is cleared before it gets the connection back (SDAM: "Error handling").
+        self.let_go(false);
         let error = error.error;
         if let Some(monitor) = monitor {
             monitor.failed(shared, &error, now);
@@ -461,7 +487,7 @@ impl Drop for Run<'_> {
         }
         self.step.set(Step::Over);
         self.server = None;
-        self.lease = None;
+        self.let_go(false);
         let shared = self.shared;
         self.held.end(shared, || shared.clock.now());
     }

@@ -65,7 +65,8 @@ impl Harness for DriverHarness {
     }
 
     fn kill_cursor(&self, spec: CommandSpec) {
-        self.handle.kill_cursor(spec, None);
+        self.handle
+            .kill_cursor(spec, None, mongo_client_driver::Pinned::default());
     }
 
     fn pools(&self) -> Vec<(ServerAddress, PoolCounts)> {

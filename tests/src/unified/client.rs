@@ -39,6 +39,10 @@ impl ClientEntity {
     pub(super) async fn build(deployment: &Deployment, entity: &Document) -> Checked<Self> {
         let empty = Document::new();
         let uri_options = entity.get_document("uriOptions").unwrap_or(&empty);
+        if has(uri_options, "waitQueueSize") {
+            // Pools: an option that drivers may have kept from older days.
+            return Err(Stop::Skipped("not offered: waitQueueSize".into()));
+        }
         let uri = deployment.uri_for(entity.get_bool("useMultipleMongoses").ok());
         let uri = with_options(&uri, uri_options)?;
         let parsed = ClientOptions::parse_uri(&uri)

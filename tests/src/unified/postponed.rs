@@ -1,51 +1,11 @@
 //! Cases that wait for a feature which an own issue brings, where neither an operation nor an
 //! option tells so.
 
-/// What cursors behind load balancers need.
-const PINNED: &str = "pinned cursors (load balancer) are postponed";
-
-const CASES: [(&str, &[&str], &str); 5] = [
-    (
-        "csot/runCursorCommand.json",
-        &["Tailable cursor awaitData iteration timeoutMS is refreshed for getMore - failure"],
-        "timeoutMS is postponed",
-    ),
-    (
-        "load_balancer/cursors.json",
-        &[
-            "pinned connections are returned when the cursor is drained",
-            "pinned connections are returned to the pool when the cursor is closed",
-            "pinned connections are not returned after an network error during getMore",
-            "pinned connections are returned after a network error during a killCursors request",
-            "pinned connections are not returned to the pool after a non-network error on getMore",
-            "aggregate pins the cursor to a connection",
-            "listCollections pins the cursor to a connection",
-            "listIndexes pins the cursor to a connection",
-        ],
-        PINNED,
-    ),
-    (
-        "load_balancer/sdam-error-handling.json",
-        &[
-            "only connections for a specific serviceId are closed when pools are cleared",
-            "stale errors are ignored",
-        ],
-        PINNED,
-    ),
-    (
-        "load_balancer/wait-queue-timeouts.json",
-        &["wait queue timeout errors include cursor statistics"],
-        PINNED,
-    ),
-    (
-        "run_command/unified/runCursorCommand.json",
-        &[
-            "returns pinned connections to the pool when the cursor is exhausted",
-            "returns pinned connections to the pool when the cursor is closed",
-        ],
-        PINNED,
-    ),
-];
+const CASES: [(&str, &[&str], &str); 1] = [(
+    "csot/runCursorCommand.json",
+    &["Tailable cursor awaitData iteration timeoutMS is refreshed for getMore - failure"],
+    "timeoutMS is postponed",
+)];
 
 /// The feature that a case waits for.
 pub(super) fn reason(relative: &str, case: &str) -> Option<&'static str> {

@@ -130,11 +130,12 @@ impl Engine {
         };
         let held = op.held;
         let service = held.and_then(|held| self.service_of(held.socket));
-        self.give_back(&mut op);
         if let Some(held) = held {
             let app_error = route::app_error(&error, held.token.generation, service);
             self.with_topology(|t| t.handle_app_error(held.server, &app_error, now));
         }
+        // Only now: the pool is cleared before it gets the connection back (SDAM: "Error handling").
+        self.give_back(&mut op);
         self.command_failed(&mut op, &error.error);
         match self.failed(&mut op, error.error, Stage::Exchange { sent: true }) {
             Flow::Done(result) => self.finish(op, result),

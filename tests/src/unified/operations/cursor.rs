@@ -22,7 +22,16 @@ pub(super) async fn execute(
         }
         "close" => {
             args.finish()?;
-            *cursor = CursorEntity::Closed;
+            match std::mem::replace(&mut *cursor, CursorEntity::Closed) {
+                CursorEntity::Plain(cursor) => cursor.close().await,
+                CursorEntity::InSession(cursor, session) => {
+                    let mut guard = session.lock().await;
+                    if let Some(session) = guard.as_mut() {
+                        cursor.close(session).await;
+                    }
+                }
+                CursorEntity::Closed => {}
+            }
             Ok(Output::Nothing)
         }
         "iterateOnce" => {

@@ -145,6 +145,26 @@ static LOG_COMPONENTS: Fields = Fields {
     ..PLAIN
 };
 
+static EXPECTED_SPANS: Fields = Fields {
+    known: &[
+        ("client", Text),
+        ("ignoreExtraSpans", Flag),
+        ("spans", List(1, &Shape::Fields(&SPAN))),
+    ],
+    required: &["client", "spans"],
+    ..PLAIN
+};
+
+static SPAN: Fields = Fields {
+    known: &[
+        ("name", Text),
+        ("attributes", Object),
+        ("nested", List(1, &Shape::Fields(&SPAN))),
+    ],
+    required: &["name", "attributes"],
+    ..PLAIN
+};
+
 static TRACING: Fields = Fields {
     known: &[("enableCommandPayload", Flag)],
     ..PLAIN
@@ -318,7 +338,10 @@ static TEST: Fields = Fields {
         ("operations", List(0, &Shape::Fields(&OPERATION))),
         ("expectEvents", List(1, &Shape::Fields(&EXPECTED_EVENTS))),
         ("expectLogMessages", List(1, &Shape::Fields(&EXPECTED_LOGS))),
-        ("expectTracingMessages", List(1, &Object)),
+        (
+            "expectTracingMessages",
+            List(1, &Shape::Fields(&EXPECTED_SPANS)),
+        ),
         ("outcome", List(1, &Shape::Fields(&COLLECTION_DATA))),
     ],
     required: &["description", "operations"],
