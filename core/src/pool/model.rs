@@ -11,7 +11,7 @@ use crate::{net::ServerAddress, rng::Rng};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Where {
     Gone,
-    Leased(LeaseToken, bool),
+    Leased(LeaseToken, Place),
     Opening(Generation),
     Pool,
 }
@@ -27,6 +27,7 @@ enum Op {
     Drain(usize),
     Opened(usize),
     OpenFailed(usize),
+    Pin(usize),
     Ready,
     Time,
 }
@@ -68,9 +69,9 @@ impl Model {
         Some((**id, **place))
     }
 
-    fn leased(&self, n: usize) -> Option<(ConnId, LeaseToken, bool)> {
+    fn leased(&self, n: usize) -> Option<(ConnId, LeaseToken)> {
         match self.pick(n, |w| matches!(w, Where::Leased(..)))? {
-            (id, Where::Leased(token, draining)) => Some((id, token, draining)),
+            (id, Where::Leased(token, _)) => Some((id, token)),
             _ => None,
         }
     }
@@ -95,7 +96,7 @@ impl Model {
                 self.pool.cancel(ticket, why, now);
             }
             Op::Checkin(n, reusable) => {
-                let Some((id, token, _)) = self.leased(n) else {
+                let Some((id, token)) = self.leased(n) else {
                     return false;
                 };
                 let stale = token.generation != self.generation;
@@ -114,7 +115,7 @@ impl Model {
                 self.pool.close(now);
             }
             Op::Discard(n) => {
-                let Some((id, token, _)) = self.leased(n) else {
+                let Some((id, token)) = self.leased(n) else {
                     return false;
                 };
                 self.conns.insert(id, Where::Gone);
@@ -122,11 +123,18 @@ impl Model {
                 self.pool.discard(token, why, now);
             }
             Op::Drain(n) => {
-                let Some((id, token, _)) = self.leased(n) else {
+                let Some((id, token)) = self.leased(n) else {
                     return false;
                 };
-                self.conns.insert(id, Where::Leased(token, true));
+                self.conns.insert(id, Where::Leased(token, Place::Draining));
                 self.pool.drain(token, now);
+            }
+            Op::Pin(n) => {
+                let Some((id, token)) = self.leased(n) else {
+                    return false;
+                };
+                self.conns.insert(id, Where::Leased(token, Place::Pinned));
+                self.pool.pin(token);
             }
             Op::Opened(n) => {
                 let Some(id) = self.opening(n) else {
@@ -197,7 +205,7 @@ impl Model {
         assert!(self.ready && !self.closed, "a lease of an unready pool");
         assert_eq!(lease.token.generation, self.generation, "a stale lease");
         assert_eq!(lease.token.id, lease.conn, "a payload was swapped");
-        let place = Where::Leased(lease.token, false);
+        let place = Where::Leased(lease.token, Place::Leased);
         let before = self.conns.insert(lease.conn, place);
         assert_eq!(before, Some(Where::Pool), "{} was elsewhere", lease.conn);
     }
@@ -245,8 +253,9 @@ impl Model {
         let count = |wanted: fn(&Where) -> bool| self.conns.values().filter(|w| wanted(w)).count();
         let expected = PoolCounts {
             available: count(|w| *w == Where::Pool),
-            leased: count(|w| matches!(w, Where::Leased(_, false))),
-            draining: count(|w| matches!(w, Where::Leased(_, true))),
+            leased: count(|w| matches!(w, Where::Leased(_, Place::Leased))),
+            pinned: count(|w| matches!(w, Where::Leased(_, Place::Pinned))),
+            draining: count(|w| matches!(w, Where::Leased(_, Place::Draining))),
             opening: count(|w| matches!(w, Where::Opening(_))),
             waiting: self.waiting.len(),
         };
@@ -272,7 +281,7 @@ impl Model {
 
 fn random_op(rng: &mut Rng) -> Op {
     let n = rng.below(1 << 16);
-    match rng.below(40) {
+    match rng.below(41) {
         0..12 => Op::Checkout,
         12..20 => Op::Checkin(n, rng.below(8) > 0),
         20..27 => Op::Opened(n),
@@ -285,6 +294,7 @@ fn random_op(rng: &mut Rng) -> Op {
         36 => Op::Clear { interrupt: false },
         37 => Op::Clear { interrupt: true },
         38 => Op::Time,
+        39 => Op::Pin(n),
         _ if n < 1 << 11 => Op::Close,
         _ => Op::Time,
     }
