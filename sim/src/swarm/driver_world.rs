@@ -302,7 +302,11 @@ impl Drop for Cursor {
     fn drop(&mut self) {
         if let Some(mut spec) = self.machine.kill() {
             spec.target = self.target.clone();
-            self.handle.kill_cursor(spec, self.session.take());
+            self.handle.kill_cursor(
+                spec,
+                self.session.take(),
+                mongo_client_driver::Pinned::default(),
+            );
         }
     }
 }
