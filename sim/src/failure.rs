@@ -40,8 +40,10 @@ pub(crate) const UNKNOWN_WRITE_CONCERN: i32 = 79;
 pub(crate) const INDEX_OPTIONS_CONFLICT: i32 = 85;
 pub(crate) const INDEX_KEY_CONFLICT: i32 = 86;
 pub(crate) const UNSATISFIABLE_WRITE_CONCERN: i32 = 100;
+pub(crate) const NOT_A_REPLICA_SET: i32 = 123;
 pub(crate) const PRIMARY_STEPPED_DOWN: i32 = 189;
 pub(crate) const TRANSACTION_TOO_OLD: i32 = 225;
+pub(crate) const SNAPSHOT_UNAVAILABLE: i32 = 246;
 pub(crate) const NOT_SIMULATED: i32 = 238;
 pub(crate) const EXCEEDED_TIME_LIMIT: i32 = 262;
 pub(crate) const FAIL_POINT_SET_FAILED: i32 = 266;
@@ -94,16 +96,19 @@ const NAMES: &[(i32, &str)] = &[
     (91, "ShutdownInProgress"),
     (100, "UnsatisfiableWriteConcern"),
     (112, "WriteConflict"),
+    (123, "NotAReplicaSet"),
     (133, "FailedToSatisfyReadPreference"),
     (134, "ReadConcernMajorityNotAvailableYet"),
     (136, "CappedPositionLost"),
     (150, "StaleEpoch"),
+    (168, "InvalidPipelineOperator"),
     (175, "QueryPlanKilled"),
     (189, "PrimarySteppedDown"),
     (225, "TransactionTooOld"),
     (234, "RetryChangeStream"),
     (237, "CursorKilled"),
     (238, "NotImplemented"),
+    (246, "SnapshotUnavailable"),
     (251, "NoSuchTransaction"),
     (262, "ExceededTimeLimit"),
     (266, "FailPointSetFailed"),
@@ -155,12 +160,11 @@ impl Failure {
 
     /// The reply of a command that failed.
     pub(crate) fn reply(&self) -> Document {
-        let mut reply = doc! {
-            "ok": 0.0,
-            "errmsg": &self.message,
-            "code": self.code,
-            "codeName": code_name(self.code),
-        };
+        let mut reply = doc! { "ok": 0.0, "errmsg": &self.message };
+        if self.code != 0 {
+            reply.insert("code", self.code);
+            reply.insert("codeName", code_name(self.code));
+        }
         reply.extend(self.extra.clone());
         reply
     }

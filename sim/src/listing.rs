@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::{
-    server::{DATA_FIELDS, SPECS},
-    store::{aggregate, query, update},
+    server::{DATA_FIELDS, PARAMETERS, SPECS},
+    store::{aggregate, expression, query, update},
 };
 
 /// The names of all that is simulated; anything else answers "not simulated: NAME", or the error
@@ -16,8 +16,12 @@ pub struct Listing {
     pub accumulators: Vec<&'static str>,
     /// Commands, with the fields of their own.
     pub commands: Vec<(&'static str, &'static [&'static str])>,
+    /// Operators of expressions.
+    pub expressions: Vec<&'static str>,
     /// The fields of the fail point `failCommand`'s data.
     pub fail_command: Vec<&'static str>,
+    /// The parameters that `getParameter` knows.
+    pub parameters: Vec<&'static str>,
     /// Operators of filters.
     pub query_operators: Vec<&'static str>,
     /// Stages of aggregation pipelines.
@@ -33,7 +37,9 @@ impl Listing {
         Self {
             accumulators: aggregate::ACCUMULATORS.to_vec(),
             commands: SPECS.iter().map(|spec| (spec.name, spec.fields)).collect(),
+            expressions: expression::OPERATORS.to_vec(),
             fail_command: DATA_FIELDS.to_vec(),
+            parameters: PARAMETERS.to_vec(),
             query_operators: query::OPERATORS.to_vec(),
             stages: aggregate::STAGES.to_vec(),
             update_operators: update::OPERATORS.to_vec(),
@@ -63,6 +69,8 @@ impl fmt::Display for Listing {
             ("Operators of updates", &self.update_operators),
             ("Stages of aggregation", &self.stages),
             ("Accumulators of `$group`", &self.accumulators),
+            ("Operators of expressions", &self.expressions),
+            ("Parameters", &self.parameters),
             ("Data of the fail point `failCommand`", &self.fail_command),
         ] {
             writeln!(f, "\n**{title}**: {}.", code(names))?;

@@ -26,7 +26,7 @@ use bson::{Bson, Document, Timestamp, doc, oid::ObjectId};
 use mongo_client_core::time::Instant;
 
 pub(crate) use self::{
-    commands::cursors::Cursor,
+    commands::{cursors::Cursor, status::PARAMETERS},
     failpoint::DATA_FIELDS,
     log::{Data, Entry, Retry},
     member::{Membership, State},
@@ -124,6 +124,8 @@ pub struct SimServer {
     parked: BTreeSet<u64>,
     cursors: BTreeMap<i64, Cursor>,
     fail_point: FailPoint,
+    /// The fail point of retryable writes.
+    transactional_write: FailPoint,
     hook: Option<Hook>,
     outputs: VecDeque<Output>,
     pub(crate) demands: VecDeque<Demand>,
@@ -148,6 +150,8 @@ struct Connection {
     busy: Option<Busy>,
     /// The next turn of an exhaust request.
     again: Option<Request>,
+    /// A fail point closes the connection instead of answering the command that runs.
+    cut: bool,
 }
 
 impl SimServer {
@@ -164,6 +168,7 @@ impl SimServer {
             parked: BTreeSet::new(),
             cursors: BTreeMap::new(),
             fail_point: FailPoint::default(),
+            transactional_write: FailPoint::default(),
             hook: None,
             outputs: VecDeque::new(),
             demands: VecDeque::new(),
@@ -267,6 +272,7 @@ impl SimServer {
         self.process = object_id(&mut *self.choices);
         self.version = 0;
         self.fail_point = FailPoint::default();
+        self.transactional_write = FailPoint::default();
     }
 
     /// Serves what a connection has sent, as far as it is not busy.
@@ -371,6 +377,9 @@ impl SimServer {
         injected: bool,
         now: Instant,
     ) {
+        if self.connections.get(&id).is_some_and(|c| c.cut) {
+            return self.close(id);
+        }
         let succeeded = result.is_ok();
         let reply = self.decorated(&request, result, labels, injected);
         let more = succeeded && request.exhaust_allowed && goes_on(&request, &reply);

@@ -5,11 +5,15 @@
 //! already?) is done by the member that accepts a write; applying cannot fail.
 
 pub(crate) mod aggregate;
-mod expression;
+pub(crate) mod expression;
 mod modify;
+mod positional;
 pub(crate) mod project;
 pub(crate) mod query;
+mod reshape;
+pub(crate) mod scope;
 pub(crate) mod sort;
+pub(crate) mod target;
 pub(crate) mod update;
 pub(crate) mod value;
 
@@ -21,7 +25,7 @@ use self::{
     query::Filter,
     value::{Key, compare, show_document},
 };
-use crate::failure::{DUPLICATE_KEY, Failure, INVALID_ID_FIELD, Result};
+use crate::failure::{DOLLAR_PREFIXED_FIELD, DUPLICATE_KEY, Failure, INVALID_ID_FIELD, Result};
 
 /// A database and a collection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -351,7 +355,22 @@ impl Store {
     }
 }
 
+/// A field of an id that may not be stored, at any depth.
+fn dollar_prefixed(value: &Bson) -> Option<&str> {
+    let mut fields = value.as_document()?.iter();
+    fields.find_map(|(key, value)| match key.starts_with('$') {
+        true => Some(key.as_str()),
+        false => dollar_prefixed(value),
+    })
+}
+
 fn check_id_type(document: &Document) -> Result<()> {
+    if let Some(field) = document.get("_id").and_then(dollar_prefixed) {
+        let message = format!(
+            "_id fields may not contain '$'-prefixed fields: {field} is not valid for storage."
+        );
+        return Err(Failure::new(DOLLAR_PREFIXED_FIELD, message));
+    }
     let kind = match document.get("_id") {
         Some(Bson::Array(_)) => "array",
         Some(Bson::RegularExpression(_)) => "regex",

@@ -27,7 +27,7 @@ mod version;
 pub use self::{
     case::run_case,
     deployment::{Deployment, Kind},
-    plan::{Filter, is_unified, row, run},
+    plan::{Filter, SIMULATED, is_unified, row, run},
     requirements::{Facts, Requirement, TopologyKind, Unmet},
     version::Version,
 };

@@ -83,6 +83,8 @@ struct Side {
     primary: Wire,
     secondary: Option<Wire>,
     cursor: i64,
+    /// The time of the last snapshot that was read from.
+    snapshot: Bson,
 }
 
 impl Side {
@@ -92,6 +94,7 @@ impl Side {
             primary: Wire::connect(ports[0], PATIENCE).unwrap(),
             secondary: None,
             cursor: 0,
+            snapshot: Bson::Null,
         };
         for port in ports {
             let mut wire = Wire::connect(*port, PATIENCE).unwrap();
@@ -107,7 +110,7 @@ impl Side {
 
     fn run(&mut self, database: &str, to: To, command: &str) -> Document {
         let mut command = Bson::Document(parse(command));
-        substitute(&mut command, self.cursor, database);
+        substitute(&mut command, self, database);
         let command = command.as_document().unwrap().clone();
         let reply = match to {
             To::Admin => self.primary.send("admin", command),
@@ -124,14 +127,20 @@ impl Side {
         {
             self.cursor = cursor;
         }
+        if let Ok(cursor) = reply.get_document("cursor")
+            && let Some(time) = cursor.get("atClusterTime")
+        {
+            self.snapshot = time.clone();
+        }
         normalised(reply, self.cursor)
     }
 }
 
 /// Puts in what a script cannot know. The session is one of the database, which nobody else uses.
-fn substitute(value: &mut Bson, cursor: i64, database: &str) {
+fn substitute(value: &mut Bson, side: &Side, database: &str) {
     match value {
-        Bson::String(text) if text == "$cursor" => *value = Bson::Int64(cursor),
+        Bson::String(text) if text == "$cursor" => *value = Bson::Int64(side.cursor),
+        Bson::String(text) if text == "$snapshot" => *value = side.snapshot.clone(),
         Bson::String(text) if text == "$namespace" => *value = Bson::from(format!("{database}.c")),
         Bson::String(text) if text == "$session" => {
             let mut id: Vec<u8> = database.bytes().rev().take(16).collect();
@@ -143,11 +152,11 @@ fn substitute(value: &mut Bson, cursor: i64, database: &str) {
         }
         Bson::Array(values) => {
             let values = values.iter_mut();
-            values.for_each(|value| substitute(value, cursor, database));
+            values.for_each(|value| substitute(value, side, database));
         }
         Bson::Document(document) => {
             let values = document.iter_mut().map(|(_, value)| value);
-            values.for_each(|value| substitute(value, cursor, database));
+            values.for_each(|value| substitute(value, side, database));
         }
         _ => {}
     }
@@ -173,7 +182,12 @@ fn made_up(value: &mut Bson, cursor: i64) {
         Bson::ObjectId(_) => *value = Bson::from("object id"),
         Bson::Binary(_) => *value = Bson::from("binary"),
         Bson::Int64(n) if *n == cursor && cursor != 0 => *value = Bson::from("cursor id"),
-        // The rest of the message shows the session.
+        Bson::Timestamp(_) => *value = Bson::from("time"),
+        // The messages show the session.
+        Bson::String(text) if text.contains("Failing write for ") => {
+            let begin = text.find("Failing write for ").unwrap_or(0);
+            text.truncate(begin + "Failing write for".len());
+        }
         Bson::String(text) if text.starts_with("Retryable write with txnNumber") => {
             text.truncate("Retryable write with txnNumber".len());
         }
@@ -270,6 +284,7 @@ fn every_name_that_is_simulated_is_in_a_script() {
     let all = format!("{SCRIPTS}{FAIL_POINTS}{REPLICA_SET}");
     // Without a partner for comparison: see the head of this file.
     let alone = [
+        "authenticationMechanisms",
         "buildInfo",
         "appName",
         "failInternalCommands",
@@ -283,6 +298,8 @@ fn every_name_that_is_simulated_is_in_a_script() {
         .chain(listing.update_operators)
         .chain(listing.stages)
         .chain(listing.accumulators)
+        .chain(listing.expressions)
+        .chain(listing.parameters)
         .chain(listing.fail_command);
     for name in names.filter(|name| !alone.contains(name)) {
         assert!(all.contains(&format!("\"{name}\"")), "no script has {name}");

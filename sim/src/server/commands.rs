@@ -1,10 +1,12 @@
 //! The commands, by what they are about, and what they share: taking fields out of a command.
 
 pub(super) mod admin;
+pub(super) mod aggregate;
 pub(super) mod crud;
 pub(super) mod cursors;
 pub(super) mod indexes;
 pub(super) mod read;
+pub(super) mod status;
 
 use bson::{Bson, Document};
 

@@ -132,6 +132,8 @@ pub(crate) enum Level {
     Linearizable,
     Local,
     Majority,
+    /// The majority-committed state of a time.
+    Snapshot(Timestamp),
 }
 
 /// A command's read concern.
@@ -139,6 +141,8 @@ pub(crate) enum Level {
 pub(crate) struct ReadConcern {
     pub(crate) level: Level,
     pub(crate) after: Option<Timestamp>,
+    /// The state of this time is wanted; without a time, the last that a majority has.
+    pub(crate) snapshot: Option<Option<Timestamp>>,
 }
 
 impl ReadConcern {
@@ -146,6 +150,7 @@ impl ReadConcern {
         let mut this = Self {
             level: Level::Local,
             after: None,
+            snapshot: None,
         };
         let Ok(concern) = command.get_document("readConcern") else {
             return Ok(this);
@@ -154,7 +159,10 @@ impl ReadConcern {
             "available" | "local" => Level::Local,
             "linearizable" => Level::Linearizable,
             "majority" => Level::Majority,
-            "snapshot" => return Err(Failure::not_simulated("readConcern snapshot")),
+            "snapshot" => {
+                this.snapshot = Some(None);
+                Level::Majority
+            }
             _ => {
                 let message = "readConcern.level must be either 'local', 'majority', \
                                'linearizable', 'available', or 'snapshot'";
@@ -172,6 +180,54 @@ impl ReadConcern {
             return Err(Failure::new(INVALID_OPTIONS, message));
         }
         this.after = concern.get_timestamp("afterClusterTime").ok();
+        this.at(concern, name)?;
         Ok(this)
+    }
+
+    /// Checks what goes with the level `snapshot`, and takes its time.
+    fn at(&mut self, concern: &Document, name: &str) -> Result<()> {
+        let time = match concern.get("atClusterTime") {
+            None => None,
+            Some(Bson::Timestamp(time)) => Some(*time),
+            Some(other) => {
+                let found = crate::store::value::type_name(other);
+                let message = format!(
+                    "\"atClusterTime\" had the wrong type. Expected timestamp, found {found}"
+                );
+                return Err(Failure::new(crate::failure::TYPE_MISMATCH, message));
+            }
+        };
+        let invalid = |message: &str| Err(Failure::new(INVALID_OPTIONS, message));
+        if self.snapshot.is_none() {
+            return match time {
+                Some(_) => {
+                    invalid("atClusterTime field can be set only if level is equal to snapshot")
+                }
+                None => Ok(()),
+            };
+        }
+        if time.is_some() && self.after.is_some() {
+            return invalid(
+                "Specifying a timestamp for readConcern snapshot in a causally consistent session \
+                 is not allowed. See https://docs.mongodb.com/manual/core/\
+                 read-isolation-consistency-recency/#causal-consistency",
+            );
+        }
+        if !["aggregate", "distinct", "find"].contains(&name) {
+            let mut shown = concern.clone();
+            shown.insert("provenance", "clientSupplied");
+            let what = if name == "count" {
+                "read concern snapshot"
+            } else {
+                "read concern"
+            };
+            return invalid(&format!(
+                "Command {name} does not support {{ readConcern: {} }} :: caused by :: {what} not \
+                 supported",
+                show_document(&shown)
+            ));
+        }
+        self.snapshot = Some(time);
+        Ok(())
     }
 }

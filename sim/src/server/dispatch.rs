@@ -16,8 +16,8 @@ use super::{
 use crate::{
     failure::{
         COMMAND_NOT_FOUND, Failure, ILLEGAL_OPERATION, INVALID_NAMESPACE, INVALID_OPTIONS,
-        NOT_PRIMARY_NO_SECONDARY_OK, NOT_PRIMARY_OR_SECONDARY, NOT_WRITABLE_PRIMARY, Result,
-        TRANSACTION_TOO_OLD, UNAUTHORIZED, UNKNOWN_FIELD,
+        NOT_A_REPLICA_SET, NOT_PRIMARY_NO_SECONDARY_OK, NOT_PRIMARY_OR_SECONDARY,
+        NOT_WRITABLE_PRIMARY, Result, TRANSACTION_TOO_OLD, UNAUTHORIZED, UNKNOWN_FIELD,
     },
     store::{Namespace, Op, value::whole},
     wire::Request,
@@ -136,13 +136,27 @@ impl SimServer {
             }
             self.write(Op::Noop, None, now);
         }
+        let mut level = read.level;
+        if let Some(time) = read.snapshot {
+            if !replicated {
+                let message = "node needs to be a replica set member to use readConcern: snapshot";
+                return Err(Failure::new(NOT_A_REPLICA_SET, message));
+            }
+            let committed = self.data.committed().timestamp();
+            let wanted = time.or(read.after).unwrap_or(committed);
+            if wanted > committed {
+                return Ok(Done::Wait(Wait::Durable(wanted), until));
+            }
+            level = Level::Snapshot(time.unwrap_or(committed));
+        }
+        let before = self.data.last();
         let call = Call {
             connection: id,
             name: spec.name,
             command,
             database,
             now,
-            level: read.level,
+            level,
             is_unacknowledged: concern.w == W::Members(0),
             retry: self.begin_retryable(spec, command)?,
         };
@@ -154,7 +168,8 @@ impl SimServer {
             let at = self.write(Op::Noop, None, now);
             done = Done::Wait(Wait::Committed(reply, at), until);
         }
-        if spec.kind != Kind::Write {
+        // A pipeline may end in a stage that writes.
+        if spec.kind != Kind::Write && (spec.kind == Kind::Any || self.data.last() == before) {
             return Ok(done);
         }
         Ok(self.after_write(done, concern, injected, now))

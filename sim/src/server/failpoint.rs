@@ -1,4 +1,4 @@
-//! The fail point `failCommand`, in the server's own syntax.
+//! The fail points `failCommand` and `onPrimaryTransactionalWrite`, in the server's own syntax.
 
 use std::time::Duration;
 
@@ -23,7 +23,12 @@ pub(crate) const DATA_FIELDS: &[&str] = &[
     "writeConcernError",
 ];
 
-/// The state of the fail point.
+/// The fail point that strikes when a retryable write is about to be committed.
+pub(crate) const TRANSACTIONAL_WRITE: &str = "onPrimaryTransactionalWrite";
+
+const TRANSACTIONAL_WRITE_FIELDS: &[&str] = &["closeConnection", "failBeforeCommitExceptionCode"];
+
+/// The state of a fail point.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FailPoint {
     mode: Mode,
@@ -56,7 +61,12 @@ impl FailPoint {
     /// Runs `configureFailPoint`; returns how often the fail point was entered so far.
     pub(crate) fn configure(&mut self, command: &Document) -> Result<i64> {
         let name = command.get_str("configureFailPoint").unwrap_or_default();
-        if name != "failCommand" {
+        let fields = match name {
+            "failCommand" => DATA_FIELDS,
+            TRANSACTIONAL_WRITE => TRANSACTIONAL_WRITE_FIELDS,
+            _ => &[],
+        };
+        if fields.is_empty() {
             if name.chars().all(|c| c.is_ascii_alphanumeric()) && !name.is_empty() {
                 return Err(Failure::not_simulated(format_args!("fail point {name}")));
             }
@@ -67,10 +77,8 @@ impl FailPoint {
         }
         let mode = mode(command.get("mode"))?;
         let data = command.get_document("data").cloned().unwrap_or_default();
-        if let Some(unknown) = data.keys().find(|k| !DATA_FIELDS.contains(&k.as_str())) {
-            return Err(Failure::not_simulated(format_args!(
-                "failCommand.{unknown}"
-            )));
+        if let Some(unknown) = data.keys().find(|k| !fields.contains(&k.as_str())) {
+            return Err(Failure::not_simulated(format_args!("{name}.{unknown}")));
         }
         self.mode = mode;
         self.data = data;
@@ -92,12 +100,31 @@ impl FailPoint {
         {
             return None;
         }
+        self.strikes().then(|| self.injected())
+    }
+
+    /// What happens to a retryable write that is about to be committed: whether its connection is
+    /// closed, and the code with which it fails.
+    pub(crate) fn enter_write(&mut self) -> Option<(bool, Option<i32>)> {
+        if !self.strikes() {
+            return None;
+        }
+        let close = self.data.get("closeConnection").is_none_or(truthy);
+        let code = self.data.get("failBeforeCommitExceptionCode");
+        let code = code
+            .and_then(whole)
+            .and_then(|code| i32::try_from(code).ok());
+        Some((close, code))
+    }
+
+    /// Counts a command that the fail point is for, and tells whether it is struck.
+    fn strikes(&mut self) -> bool {
         match &mut self.mode {
-            Mode::Off => return None,
+            Mode::Off => return false,
             Mode::AlwaysOn => {}
             Mode::Skip(left) if *left > 0 => {
                 *left -= 1;
-                return None;
+                return false;
             }
             Mode::Skip(_) => {}
             Mode::Times(left) => {
@@ -108,7 +135,7 @@ impl FailPoint {
             }
         }
         self.count += 1;
-        Some(self.injected())
+        true
     }
 
     fn applies(&self, names: &[&str], namespace: &str, app_name: Option<&str>) -> bool {

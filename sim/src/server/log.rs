@@ -11,7 +11,10 @@ use std::{
 use bson::{Document, Timestamp};
 use mongo_client_core::time::Instant;
 
-use crate::store::{Namespace, Op, Store, Undo};
+use crate::{
+    failure::{Failure, Result, SNAPSHOT_UNAVAILABLE},
+    store::{Namespace, Op, Store, Undo},
+};
 
 /// A place in the log: terms order before times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +70,13 @@ pub(crate) struct SessionWrites {
 /// A session, and its latest retryable write before an entry.
 type SessionBefore = (SessionId, Option<SessionWrites>);
 
+/// How many committed entries can be undone for reads from a snapshot.
+const HISTORY_MAX: usize = 2_000;
+
+fn show_time(time: Timestamp) -> String {
+    format!("Timestamp({}, {})", time.time, time.increment)
+}
+
 /// Store, log and the record of retryable writes.
 #[derive(Debug, Default)]
 pub(crate) struct Data {
@@ -75,6 +85,10 @@ pub(crate) struct Data {
     log: VecDeque<Arc<Entry>>,
     /// For the last entries of the log, which are not committed.
     undos: VecDeque<(Undo, Option<SessionBefore>)>,
+    /// What undoes the last entries that are committed, for reads from a snapshot.
+    history: VecDeque<(OpTime, Undo)>,
+    /// The last entry that the history has forgotten.
+    history_base: OpTime,
     last: OpTime,
     committed: OpTime,
     /// The last entry that was forgotten; every member has committed it.
@@ -121,7 +135,15 @@ impl Data {
         self.committed = at;
         let open = self.log.iter().rev().take_while(|e| e.at > at).count();
         let closed = self.undos.len().saturating_sub(open);
-        self.undos.drain(..closed);
+        let first = self.log.len().saturating_sub(self.undos.len());
+        for (entry, (undo, _)) in self.log.range(first..).zip(self.undos.drain(..closed)) {
+            self.history.push_back((entry.at, undo));
+        }
+        while self.history.len() > HISTORY_MAX {
+            if let Some((at, _)) = self.history.pop_front() {
+                self.history_base = at;
+            }
+        }
     }
 
     /// Forgets the entries up to `at`, which every member has committed.
@@ -169,6 +191,31 @@ impl Data {
         }
         self.last = self.log.back().map_or(self.committed, |entry| entry.at);
         undone
+    }
+
+    /// A collection as of a time that is committed.
+    pub(crate) fn store_at(&self, ns: &Namespace, time: Timestamp) -> Result<Store> {
+        if time < self.history_base.timestamp() {
+            return Err(Failure::not_simulated("snapshot as old as this"));
+        }
+        let mut view = self.committed_store(ns);
+        let later = self.history.iter().rev();
+        for (at, undo) in later.take_while(|(at, _)| at.timestamp() > time) {
+            if undo.namespace() != Some(ns) {
+                continue;
+            }
+            if !matches!(undo, Undo::Put(..)) {
+                let (shown, least) = (show_time(time), show_time(at.timestamp()));
+                let message = format!(
+                    "Unable to read from a snapshot due to pending collection catalog changes; \
+                     please retry the operation. Snapshot timestamp is {shown}. Collection minimum \
+                     is {least}"
+                );
+                return Err(Failure::new(SNAPSHOT_UNAVAILABLE, message));
+            }
+            view.undo(undo.clone());
+        }
+        Ok(view)
     }
 
     /// A collection's database as of the commit point.

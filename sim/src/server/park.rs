@@ -32,6 +32,8 @@ pub(super) enum Wait {
     Committed(Document, OpTime),
     /// That so many members have an entry, in the term in which it was written.
     Concern(Document, OpTime, WriteConcern),
+    /// That this time is majority-committed; then the command runs.
+    Durable(Timestamp),
     /// That the topology is not any more what it was.
     Hello(i64),
     Silence,
@@ -98,6 +100,7 @@ impl SimServer {
             Wait::Block(_) => due,
             Wait::Hello(version) => due || *version != self.version,
             Wait::Applied(time) => due || self.data.last().timestamp() >= *time,
+            Wait::Durable(time) => due || self.data.committed().timestamp() >= *time,
             Wait::Committed(_, at) => due || self.data.committed() >= *at || !self.leads(*at),
             Wait::Concern(_, at, concern) => {
                 due || self.is_replicated(*at, concern) || !self.leads(*at)
@@ -106,6 +109,7 @@ impl SimServer {
     }
 
     pub(super) fn resume(&mut self, id: u64, busy: Busy, now: Instant) {
+        let due = busy.until.is_some_and(|until| now >= until);
         let Busy {
             request,
             wait,
@@ -122,8 +126,8 @@ impl SimServer {
             Wait::Silence | Wait::StepDown => return,
             Wait::Block(after) => return self.after(id, request, after, now),
             Wait::Hello(_) => Ok(self.hello(id, &request.command, now)),
-            Wait::Applied(time) => {
-                if self.data.last().timestamp() >= time {
+            Wait::Applied(_) | Wait::Durable(_) => {
+                if !due {
                     let injected = Injected {
                         labels,
                         ..Injected::default()

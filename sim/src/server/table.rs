@@ -2,7 +2,7 @@
 
 use super::{
     SimServer,
-    commands::{admin, crud, cursors, indexes, read},
+    commands::{admin, aggregate, crud, cursors, indexes, read, status},
     dispatch::{Call, Done},
     hello, scram,
 };
@@ -106,16 +106,18 @@ pub(crate) const SPECS: &[Spec] = &[
     spec(
         "aggregate",
         Kind::Read,
-        &["allowDiskUse", "cursor", "pipeline"],
-        read::aggregate,
+        &[
+            "allowDiskUse",
+            "bypassDocumentValidation",
+            "collation",
+            "cursor",
+            "hint",
+            "let",
+            "pipeline",
+        ],
+        aggregate::run,
     )
-    .left_out(&[
-        "bypassDocumentValidation",
-        "collation",
-        "explain",
-        "hint",
-        "let",
-    ]),
+    .left_out(&["explain"]),
     spec("buildInfo", Kind::Any, &[], admin::build_info)
         .aliases(&["buildinfo"])
         .lenient(),
@@ -129,10 +131,10 @@ pub(crate) const SPECS: &[Spec] = &[
     spec(
         "count",
         Kind::Read,
-        &["limit", "query", "skip"],
+        &["collation", "hint", "limit", "query", "skip"],
         read::count,
     )
-    .left_out(&["collation", "fields", "hint"]),
+    .left_out(&["fields"]),
     spec("create", Kind::Write, &[], admin::create).left_out(&[
         "autoIndexId",
         "capped",
@@ -161,11 +163,15 @@ pub(crate) const SPECS: &[Spec] = &[
     spec(
         "delete",
         Kind::Write,
-        &["deletes", "ordered", "stmtId"],
+        &["deletes", "let", "ordered", "stmtId"],
         crud::delete,
-    )
-    .left_out(&["let"]),
-    spec("distinct", Kind::Read, &["key", "query"], read::distinct).left_out(&["collation"]),
+    ),
+    spec(
+        "distinct",
+        Kind::Read,
+        &["collation", "key", "query"],
+        read::distinct,
+    ),
     spec("drop", Kind::Write, &[], admin::drop),
     spec("dropDatabase", Kind::Write, &[], admin::drop_database),
     spec("dropIndexes", Kind::Write, &["index"], indexes::drop),
@@ -176,7 +182,10 @@ pub(crate) const SPECS: &[Spec] = &[
         &[
             "allowDiskUse",
             "batchSize",
+            "collation",
             "filter",
+            "hint",
+            "let",
             "limit",
             "noCursorTimeout",
             "projection",
@@ -189,9 +198,6 @@ pub(crate) const SPECS: &[Spec] = &[
     .left_out(&[
         "allowPartialResults",
         "awaitData",
-        "collation",
-        "hint",
-        "let",
         "max",
         "min",
         "oplogReplay",
@@ -203,18 +209,23 @@ pub(crate) const SPECS: &[Spec] = &[
         "findAndModify",
         Kind::Write,
         &[
-            "fields", "new", "query", "remove", "sort", "stmtId", "update", "upsert",
+            "arrayFilters",
+            "bypassDocumentValidation",
+            "collation",
+            "fields",
+            "hint",
+            "let",
+            "new",
+            "query",
+            "remove",
+            "sort",
+            "stmtId",
+            "update",
+            "upsert",
         ],
         crud::find_and_modify,
     )
-    .aliases(&["findandmodify"])
-    .left_out(&[
-        "arrayFilters",
-        "bypassDocumentValidation",
-        "collation",
-        "hint",
-        "let",
-    ]),
+    .aliases(&["findandmodify"]),
     spec(
         "getMore",
         Kind::Any,
@@ -222,6 +233,9 @@ pub(crate) const SPECS: &[Spec] = &[
         cursors::get_more,
     )
     .left_out(&["lastKnownCommittedOpTime", "term"]),
+    spec("getParameter", Kind::Any, &[], status::get_parameter)
+        .admin()
+        .lenient(),
     spec(
         "hello",
         Kind::Any,
@@ -246,6 +260,12 @@ pub(crate) const SPECS: &[Spec] = &[
         &["bypassDocumentValidation", "documents", "ordered", "stmtId"],
         crud::insert,
     ),
+    spec(
+        "killAllSessions",
+        Kind::Any,
+        &[],
+        status::acknowledge_sessions,
+    ),
     spec("killCursors", Kind::Any, &["cursors"], cursors::kill),
     spec(
         "listCollections",
@@ -262,6 +282,12 @@ pub(crate) const SPECS: &[Spec] = &[
     .admin(),
     spec("listIndexes", Kind::Read, &["cursor"], indexes::list),
     spec("ping", Kind::Any, &[], admin::ping),
+    spec(
+        "refreshSessions",
+        Kind::Any,
+        &[],
+        status::acknowledge_sessions,
+    ),
     spec(
         "replSetStepDown",
         Kind::Any,
@@ -284,10 +310,15 @@ pub(crate) const SPECS: &[Spec] = &[
     spec(
         "update",
         Kind::Write,
-        &["bypassDocumentValidation", "ordered", "stmtId", "updates"],
+        &[
+            "bypassDocumentValidation",
+            "let",
+            "ordered",
+            "stmtId",
+            "updates",
+        ],
         crud::update,
-    )
-    .left_out(&["let"]),
+    ),
 ];
 
 /// Commands of the real server that this one leaves out; any other name is unknown to both.
@@ -311,17 +342,14 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "fsync",
     "getCmdLineOpts",
     "getLog",
-    "getParameter",
     "grantRolesToUser",
     "hostInfo",
-    "killAllSessions",
     "killOp",
     "killSessions",
     "listCommands",
     "logout",
     "mapReduce",
     "profile",
-    "refreshSessions",
     "renameCollection",
     "replSetFreeze",
     "replSetGetConfig",

@@ -105,7 +105,7 @@ fn errors_have_the_codes_of_the_server() {
         (doc! { "drop": "none" }, (26, "NamespaceNotFound")),
         (doc! { "find": "c", "limit": -1 }, (51024, "Location51024")),
         (doc! { "find": "c", "bogus": 1 }, (40415, "Location40415")),
-        (doc! { "find": "c", "hint": "x" }, (238, "NotImplemented")),
+        (doc! { "find": "c", "hint": "x" }, (2, "BadValue")),
         (doc! { "insert": "c" }, (40414, "Location40414")),
         (doc! { "listDatabases": 1 }, (13, "Unauthorized")),
         (

@@ -8,19 +8,46 @@ use super::{
     expression::Expression,
     project::Projection,
     query::Filter,
+    reshape::{AddFields, ReplaceRoot, unset},
+    scope::{Scope, folded},
     sort::Sort,
+    target::Target,
     value::{Key, arithmetic, compare, float, show, type_name, whole},
 };
 use crate::failure::{Failure, Result};
 
 /// The stages that pipelines know.
 pub(crate) const STAGES: &[&str] = &[
-    "$count", "$group", "$limit", "$match", "$project", "$skip", "$sort", "$unwind",
+    "$addFields",
+    "$count",
+    "$group",
+    "$limit",
+    "$listLocalSessions",
+    "$match",
+    "$merge",
+    "$out",
+    "$project",
+    "$replaceRoot",
+    "$replaceWith",
+    "$set",
+    "$skip",
+    "$sort",
+    "$unset",
+    "$unwind",
+];
+
+/// The stages that a pipeline of an update may have.
+const OF_UPDATES: &[&str] = &[
+    "$addFields",
+    "$project",
+    "$replaceRoot",
+    "$replaceWith",
+    "$set",
+    "$unset",
 ];
 
 /// Stages of the real server that this one leaves out.
 const LEFT_OUT: &[&str] = &[
-    "$addFields",
     "$bucket",
     "$bucketAuto",
     "$changeStream",
@@ -33,22 +60,15 @@ const LEFT_OUT: &[&str] = &[
     "$geoNear",
     "$graphLookup",
     "$indexStats",
-    "$listLocalSessions",
     "$listSessions",
     "$lookup",
-    "$merge",
-    "$out",
     "$planCacheStats",
     "$redact",
-    "$replaceRoot",
-    "$replaceWith",
     "$sample",
     "$search",
-    "$set",
     "$setWindowFields",
     "$sortByCount",
     "$unionWith",
-    "$unset",
 ];
 
 /// The accumulators that `$group` knows.
@@ -74,15 +94,23 @@ const ACCUMULATORS_LEFT_OUT: &[&str] = &[
 
 /// A parsed pipeline.
 #[derive(Clone, Debug)]
-pub(crate) struct Pipeline(Vec<Stage>);
+pub(crate) struct Pipeline {
+    stages: Vec<Stage>,
+    /// Where its documents are written instead of being returned.
+    pub(crate) target: Option<Target>,
+    /// It begins with the sessions of the server instead of a collection.
+    pub(crate) lists_sessions: bool,
+}
 
 #[derive(Clone, Debug)]
 enum Stage {
+    AddFields(AddFields),
     Count(String),
-    Group(Expression, Vec<(String, String, Expression)>),
+    Group(Expression, Vec<(String, String, Expression)>, bool),
     Limit(usize),
     Match(Filter),
     Project(Projection),
+    ReplaceRoot(ReplaceRoot),
     Skip(usize),
     Sort(Sort),
     Unwind {
@@ -92,36 +120,97 @@ enum Stage {
     },
 }
 
+/// Name and specification of each stage, if their names are known.
+pub(crate) fn named(stages: &[Bson]) -> Result<Vec<(&str, &Bson)>> {
+    let name = |stage: &'_ Bson| match stage {
+        Bson::Document(stage) if stage.len() == 1 => Ok(()),
+        Bson::Document(_) => Err(Failure::new(
+            40323,
+            "A pipeline stage specification object must contain exactly one field.",
+        )),
+        _ => Err(Failure::new(
+            crate::failure::TYPE_MISMATCH,
+            "Each element of the 'pipeline' array must be an object",
+        )),
+    };
+    stages.iter().try_for_each(name)?;
+    let fields = stages
+        .iter()
+        .filter_map(|stage| stage.as_document()?.iter().next());
+    let fields = fields.map(|(name, spec)| {
+        if LEFT_OUT.contains(&name.as_str()) {
+            return Err(Failure::not_simulated(name));
+        }
+        if !STAGES.contains(&name.as_str()) {
+            let message = format!("Unrecognized pipeline stage name: '{name}'");
+            return Err(Failure::new(40324, message));
+        }
+        Ok((name.as_str(), spec))
+    });
+    fields.collect()
+}
+
 impl Pipeline {
-    pub(crate) fn parse(stages: &[Bson]) -> Result<Self> {
-        let parse = |stage: &Bson| match stage {
-            Bson::Document(stage) => Stage::parse(stage),
-            _ => Err(Failure::new(
-                crate::failure::TYPE_MISMATCH,
-                "Each element of the 'pipeline' array must be an object",
-            )),
+    pub(crate) fn parse(stages: &[Bson], scope: &Scope) -> Result<Self> {
+        let mut this = Self {
+            stages: Vec::new(),
+            target: None,
+            lists_sessions: false,
         };
-        Ok(Self(stages.iter().map(parse).collect::<Result<_>>()?))
+        let named = named(stages)?;
+        for (at, (name, spec)) in named.iter().enumerate() {
+            match *name {
+                "$out" | "$merge" => {
+                    this.target = Some(Target::parse(name, spec)?);
+                    if at + 1 < named.len() {
+                        let message = format!("{name} can only be the final stage in the pipeline");
+                        return Err(Failure::new(40601, message));
+                    }
+                }
+                "$listLocalSessions" if at == 0 => this.lists_sessions = true,
+                "$listLocalSessions" => {
+                    return Err(Failure::not_simulated("a later $listLocalSessions"));
+                }
+                _ => this.stages.push(Stage::parse(name, spec, scope)?),
+            }
+        }
+        Ok(this)
+    }
+
+    /// The pipeline of an update.
+    pub(super) fn of_update(stages: &[Bson], scope: &Scope) -> Result<Self> {
+        for (name, _) in named(stages)? {
+            if !OF_UPDATES.contains(&name) {
+                let message = format!("{name} is not allowed to be used within an update");
+                return Err(Failure::new(crate::failure::INVALID_OPTIONS, message));
+            }
+        }
+        Self::parse(stages, scope)
     }
 
     pub(crate) fn run(&self, mut documents: Vec<Document>) -> Result<Vec<Document>> {
-        for stage in &self.0 {
+        for stage in &self.stages {
             documents = stage.run(documents)?;
         }
         Ok(documents)
     }
+
+    /// What becomes of a single document.
+    pub(super) fn one(&self, document: &Document) -> Result<Document> {
+        let out = self.run(vec![document.clone()])?;
+        Ok(out.into_iter().next().unwrap_or_default())
+    }
 }
 
 impl Stage {
-    fn parse(stage: &Document) -> Result<Self> {
-        let mut fields = stage.iter();
-        let (Some((name, spec)), None) = (fields.next(), fields.next()) else {
-            return Err(Failure::new(
-                40323,
-                "A pipeline stage specification object must contain exactly one field.",
-            ));
-        };
-        match name.as_str() {
+    fn parse(name: &str, spec: &Bson, scope: &Scope) -> Result<Self> {
+        match name {
+            "$addFields" | "$set" => Ok(Self::AddFields(AddFields::parse(name, spec, scope)?)),
+            "$replaceRoot" | "$replaceWith" => {
+                let replace = ReplaceRoot::parse(name, spec, scope)?;
+                Ok(Self::ReplaceRoot(replace))
+            }
+            "$unset" => project(&unset(spec)?.into(), scope),
             "$count" => match spec {
                 Bson::String(field) if field.starts_with('$') => Err(Failure::new(
                     40158,
@@ -137,34 +226,29 @@ impl Stage {
                     "the count field must be a non-empty string",
                 )),
             },
-            "$group" => group(spec),
+            "$group" => group(spec, scope),
             "$limit" => limit(spec),
             "$match" => match spec {
-                Bson::Document(filter) => Ok(Self::Match(Filter::parse(filter)?)),
+                Bson::Document(filter) => Ok(Self::Match(Filter::parse(filter, scope)?)),
                 _ => Err(Failure::new(
                     15959,
                     "the match filter must be an expression in an object",
                 )),
             },
-            "$project" => project(spec),
+            "$project" => project(spec, scope),
             "$skip" => Ok(Self::Skip(count_of("$skip", spec, 5_107_200)?)),
             "$sort" => match spec {
                 Bson::Document(keys) if keys.is_empty() => Err(Failure::new(
                     15976,
                     "$sort stage must have at least one sort key",
                 )),
-                Bson::Document(keys) => Ok(Self::Sort(Sort::parse(keys)?)),
+                Bson::Document(keys) => Ok(Self::Sort(Sort::parse(keys, scope)?)),
                 _ => Err(Failure::new(
                     15973,
                     "the $sort key specification must be an object",
                 )),
             },
-            "$unwind" => unwind(spec),
-            _ if LEFT_OUT.contains(&name.as_str()) => Err(Failure::not_simulated(name)),
-            _ => Err(Failure::new(
-                40324,
-                format!("Unrecognized pipeline stage name: '{name}'"),
-            )),
+            _ => unwind(spec),
         }
     }
 
@@ -175,7 +259,8 @@ impl Stage {
                 let count = i64::try_from(documents.len()).unwrap_or(i64::MAX);
                 vec![doc! { field: small(count) }]
             }
-            Self::Group(id, fields) => grouped(id, fields, &documents)?,
+            Self::AddFields(fields) => documents.iter().map(|d| fields.apply(d)).collect(),
+            Self::Group(id, fields, folds) => grouped(id, fields, *folds, &documents)?,
             Self::Limit(limit) => {
                 documents.truncate(*limit);
                 documents
@@ -185,6 +270,10 @@ impl Stage {
                 documents
             }
             Self::Project(projection) => documents.iter().map(|d| projection.apply(d)).collect(),
+            Self::ReplaceRoot(replace) => {
+                let each = documents.iter().map(|d| replace.apply(d));
+                each.collect::<Result<_>>()?
+            }
             Self::Skip(skip) => documents.split_off((*skip).min(documents.len())),
             Self::Sort(sort) => {
                 sort.apply(&mut documents);
@@ -230,7 +319,7 @@ fn limit(spec: &Bson) -> Result<Stage> {
     }
 }
 
-fn project(spec: &Bson) -> Result<Stage> {
+fn project(spec: &Bson, scope: &Scope) -> Result<Stage> {
     let Bson::Document(fields) = spec else {
         return Err(Failure::new(
             15969,
@@ -241,7 +330,7 @@ fn project(spec: &Bson) -> Result<Stage> {
         message: format!("Invalid $project :: caused by :: {}", failure.message),
         ..failure
     };
-    match Projection::parse(fields) {
+    match Projection::parse(fields, scope) {
         Ok(Some(projection)) => Ok(Stage::Project(projection)),
         Ok(None) => Err(invalid(Failure::new(
             51272,
@@ -252,7 +341,7 @@ fn project(spec: &Bson) -> Result<Stage> {
     }
 }
 
-fn group(spec: &Bson) -> Result<Stage> {
+fn group(spec: &Bson, scope: &Scope) -> Result<Stage> {
     let Bson::Document(fields) = spec else {
         return Err(Failure::new(
             15947,
@@ -263,7 +352,7 @@ fn group(spec: &Bson) -> Result<Stage> {
     let mut accumulators = Vec::new();
     for (field, value) in fields {
         if field == "_id" {
-            id = Some(Expression::parse(value)?);
+            id = Some(Expression::parse(value, scope)?);
             continue;
         }
         let not_object = || {
@@ -286,10 +375,14 @@ fn group(spec: &Bson) -> Result<Stage> {
             let message = format!("unknown group operator '{operator}'");
             return Err(Failure::new(15952, message));
         }
-        accumulators.push((field.clone(), operator.clone(), Expression::parse(operand)?));
+        accumulators.push((
+            field.clone(),
+            operator.clone(),
+            Expression::parse(operand, scope)?,
+        ));
     }
     match id {
-        Some(id) => Ok(Stage::Group(id, accumulators)),
+        Some(id) => Ok(Stage::Group(id, accumulators, scope.folds())),
         None => Err(Failure::new(
             15955,
             "a group specification must include an _id",
@@ -409,14 +502,16 @@ fn put(document: &mut Document, path: &[String], value: Option<Bson>) {
 fn grouped(
     id: &Expression,
     fields: &[(String, String, Expression)],
+    folds: bool,
     documents: &[Document],
 ) -> Result<Vec<Document>> {
     // The real server's groups come in no order; these come in that of their first document.
+    let known_as = |key: &Bson| Key(if folds { folded(key) } else { key.clone() });
     let mut order: Vec<Bson> = Vec::new();
     let mut groups: BTreeMap<Key, Vec<&Document>> = BTreeMap::new();
     for document in documents {
         let key = group_key(id, document);
-        let members = groups.entry(Key(key.clone())).or_default();
+        let members = groups.entry(known_as(&key)).or_default();
         if members.is_empty() {
             order.push(key);
         }
@@ -424,7 +519,7 @@ fn grouped(
     }
     let mut out = Vec::with_capacity(order.len());
     for key in order {
-        let members = &groups[&Key(key.clone())];
+        let members = &groups[&known_as(&key)];
         let mut group = doc! { "_id": key };
         for (field, operator, operand) in fields {
             let values: Vec<Option<Bson>> = members.iter().map(|d| operand.evaluate(d)).collect();

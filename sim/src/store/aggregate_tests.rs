@@ -10,11 +10,16 @@ fn documents() -> Vec<Document> {
 
 fn run(stages: Vec<Document>) -> Vec<Document> {
     let stages: Vec<Bson> = stages.into_iter().map(Bson::Document).collect();
-    Pipeline::parse(&stages).unwrap().run(documents()).unwrap()
+    Pipeline::parse(&stages, &Scope::default())
+        .unwrap()
+        .run(documents())
+        .unwrap()
 }
 
 fn code(stage: Document) -> i32 {
-    Pipeline::parse(&[Bson::Document(stage)]).unwrap_err().code
+    Pipeline::parse(&[Bson::Document(stage)], &Scope::default())
+        .unwrap_err()
+        .code
 }
 
 #[test]

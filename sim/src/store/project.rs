@@ -4,6 +4,7 @@ use bson::{Bson, Document};
 
 use super::{
     expression::Expression,
+    scope::Scope,
     value::{float, truthy},
 };
 use crate::failure::{Failure, Result};
@@ -29,7 +30,7 @@ enum Node {
 
 impl Projection {
     /// Parses; `None` for an empty specification, which keeps everything.
-    pub(crate) fn parse(specification: &Document) -> Result<Option<Self>> {
+    pub(crate) fn parse(specification: &Document, scope: &Scope) -> Result<Option<Self>> {
         let mut this = Self {
             inclusive: false,
             tree: Vec::new(),
@@ -46,7 +47,7 @@ impl Projection {
             let (keep, node) = if is_flag {
                 (truthy(value), Node::Leaf)
             } else {
-                (true, computed(path, value)?)
+                (true, computed(path, value, scope)?)
             };
             match decided {
                 None => decided = Some(keep),
@@ -85,7 +86,7 @@ impl Projection {
     }
 }
 
-fn check_path(path: &str) -> Result<()> {
+pub(super) fn check_path(path: &str) -> Result<()> {
     if path.split('.').any(|part| part == "$") {
         return Err(Failure::not_simulated("positional projection"));
     }
@@ -102,12 +103,12 @@ fn check_path(path: &str) -> Result<()> {
     Ok(())
 }
 
-fn computed(path: &str, value: &Bson) -> Result<Node> {
+fn computed(path: &str, value: &Bson, scope: &Scope) -> Result<Node> {
     match value {
         Bson::Document(document) if !document.keys().any(|k| k.starts_with('$')) => Err(
             Failure::not_simulated(format_args!("sub-projection of {path}")),
         ),
-        other => Ok(Node::Computed(Expression::parse(other)?)),
+        other => Ok(Node::Computed(Expression::parse(other, scope)?)),
     }
 }
 
@@ -242,7 +243,7 @@ mod tests {
     use super::*;
 
     fn project(specification: Document, document: &Document) -> Document {
-        let parsed = Projection::parse(&specification).unwrap();
+        let parsed = Projection::parse(&specification, &Scope::default()).unwrap();
         parsed.map_or_else(|| document.clone(), |p| p.apply(document))
     }
 
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn mixtures_and_collisions_are_refused() {
-        let code = |s: Document| Projection::parse(&s).unwrap_err().code;
+        let code = |s: Document| Projection::parse(&s, &Scope::default()).unwrap_err().code;
         assert_eq!(code(doc! { "a": 1, "b": 0 }), 31254);
         assert_eq!(code(doc! { "a": 0, "b": 1 }), 31253);
         assert_eq!(code(doc! { "n": 1, "n.x": 1 }), 31249);

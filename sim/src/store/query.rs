@@ -8,7 +8,11 @@ use std::cmp::Ordering;
 
 use bson::{Bson, Document};
 
-use super::value::{compare, rank, type_name, whole};
+use super::{
+    expression::Expression,
+    scope::{Scope, folded},
+    value::{compare, rank, type_name, whole},
+};
 use crate::failure::{BAD_VALUE, Failure, Result};
 
 /// The operators that filters know.
@@ -18,6 +22,7 @@ pub(crate) const OPERATORS: &[&str] = &[
     "$elemMatch",
     "$eq",
     "$exists",
+    "$expr",
     "$gt",
     "$gte",
     "$in",
@@ -39,7 +44,6 @@ const LEFT_OUT: &[&str] = &[
     "$bitsAnyClear",
     "$bitsAnySet",
     "$comment",
-    "$expr",
     "$geoIntersects",
     "$geoWithin",
     "$jsonSchema",
@@ -63,6 +67,7 @@ const DEPTH_MAX: usize = 100;
 pub(crate) enum Filter {
     All(Vec<Self>),
     Any(Vec<Self>),
+    Expression(Expression),
     Not(Box<Self>),
     Field(Vec<String>, Test),
 }
@@ -75,6 +80,8 @@ pub(crate) enum Test {
     /// The filter's paths are empty: they mean the element itself.
     ElementValue(Box<Filter>),
     Exists,
+    /// A test of the value's key under a collation, and the same without one.
+    Folded(Box<Self>, Box<Self>),
     In(Vec<Bson>),
     Size(i64),
     Type(Vec<Kind>),
@@ -96,13 +103,29 @@ pub(crate) enum Kind {
     Number,
 }
 
+/// Where in a filter a part is parsed.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    scope: &'a Scope,
+    depth: usize,
+}
+
+impl At<'_> {
+    fn deeper(self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            ..self
+        }
+    }
+}
+
 impl Filter {
-    pub(crate) fn parse(filter: &Document) -> Result<Self> {
-        Self::parse_at(filter, 0)
+    pub(crate) fn parse(filter: &Document, scope: &Scope) -> Result<Self> {
+        Self::parse_at(filter, At { scope, depth: 0 })
     }
 
-    fn parse_at(filter: &Document, depth: usize) -> Result<Self> {
-        if depth > DEPTH_MAX {
+    fn parse_at(filter: &Document, depth: At<'_>) -> Result<Self> {
+        if depth.depth > DEPTH_MAX {
             return Err(Failure::new(
                 BAD_VALUE,
                 "exceeded maximum query tree depth of 100",
@@ -118,6 +141,10 @@ impl Filter {
                     all.push(Self::Not(Box::new(any)));
                 }
                 "$comment" => {}
+                "$expr" => {
+                    let expression = Expression::parse(value, depth.scope)?;
+                    all.push(Self::Expression(expression));
+                }
                 _ if key.starts_with('$') => return Err(unknown_top_level(key)),
                 _ => {
                     let path: Vec<String> = key.split('.').map(str::to_owned).collect();
@@ -136,6 +163,10 @@ impl Filter {
         match self {
             Self::All(filters) => filters.iter().all(|f| f.matches_in(place)),
             Self::Any(filters) => filters.iter().any(|f| f.matches_in(place)),
+            Self::Expression(expression) => match place {
+                Place::Document(document) => expression.holds(document),
+                Place::Value(_) => false,
+            },
             Self::Not(filter) => !filter.matches_in(place),
             Self::Field(path, test) => match place {
                 Place::Document(document) => any_at(document, path, test),
@@ -162,11 +193,34 @@ impl Filter {
         match self {
             Self::All(filters) => filters.iter().for_each(|f| f.equalities(found)),
             Self::Any(filters) if filters.len() == 1 => filters[0].equalities(found),
-            Self::Field(path, Test::Compare(Relation::Equal, value)) => found.push((path, value)),
-            Self::Field(path, Test::In(values)) if values.len() == 1 => {
-                found.push((path, &values[0]));
+            Self::Field(path, test) => {
+                let plain = match test {
+                    Test::Folded(_, plain) => plain,
+                    plain => plain,
+                };
+                match plain {
+                    Test::Compare(Relation::Equal, value) => found.push((path, value)),
+                    Test::In(values) if values.len() == 1 => found.push((path, &values[0])),
+                    _ => {}
+                }
             }
-            Self::Any(_) | Self::Not(_) | Self::Field(..) => {}
+            Self::Any(_) | Self::Expression(_) | Self::Not(_) => {}
+        }
+    }
+
+    /// The index of the array element by which a document matches: what `$` in an update means.
+    pub(crate) fn position(&self, document: &Document) -> Option<usize> {
+        match self {
+            Self::All(filters) => filters.iter().rev().find_map(|f| f.position(document)),
+            Self::Any(filters) => {
+                let mut matching = filters.iter().filter(|f| f.matches(document));
+                matching.find_map(|f| f.position(document))
+            }
+            Self::Field(path, test) => match path.split_first() {
+                Some((first, rest)) => position_below(document.get(first)?, rest, test),
+                None => None,
+            },
+            Self::Expression(_) | Self::Not(_) => None,
         }
     }
 }
@@ -176,7 +230,7 @@ enum Place<'a> {
     Value(&'a Bson),
 }
 
-fn clauses(name: &str, value: &Bson, depth: usize) -> Result<Vec<Filter>> {
+fn clauses(name: &str, value: &Bson, depth: At<'_>) -> Result<Vec<Filter>> {
     let bad = |message: &str| Failure::new(BAD_VALUE, message);
     let Some(array) = value.as_array() else {
         return Err(bad(&format!("{name} must be an array")));
@@ -185,7 +239,7 @@ fn clauses(name: &str, value: &Bson, depth: usize) -> Result<Vec<Filter>> {
         return Err(bad("$and/$or/$nor must be a nonempty array"));
     }
     let parse = |clause: &Bson| match clause.as_document() {
-        Some(clause) => Filter::parse_at(clause, depth + 1),
+        Some(clause) => Filter::parse_at(clause, depth.deeper()),
         None => Err(bad("$or/$and/$nor entries need to be full objects")),
     };
     array.iter().map(parse).collect::<Result<_>>()
@@ -204,7 +258,7 @@ fn unknown_top_level(name: &str) -> Failure {
     )
 }
 
-fn field(path: &[String], value: &Bson, depth: usize) -> Result<Filter> {
+fn field(path: &[String], value: &Bson, depth: At<'_>) -> Result<Filter> {
     match value {
         Bson::Document(operators) if is_operators(operators) => {
             let mut all = Vec::new();
@@ -213,7 +267,7 @@ fn field(path: &[String], value: &Bson, depth: usize) -> Result<Filter> {
             }
             Ok(Filter::All(all))
         }
-        other => equal(path, other),
+        other => equal(path, other, depth),
     }
 }
 
@@ -223,35 +277,44 @@ fn is_operators(document: &Document) -> bool {
     first.starts_with('$') && !["$ref", "$id", "$db"].contains(&first)
 }
 
-fn equal(path: &[String], value: &Bson) -> Result<Filter> {
-    compared(path, Relation::Equal, value)
+fn equal(path: &[String], value: &Bson, at: At<'_>) -> Result<Filter> {
+    compared(path, Relation::Equal, value, at)
 }
 
-fn compared(path: &[String], relation: Relation, value: &Bson) -> Result<Filter> {
+/// A test of the values at a path, under the collation if there is one.
+fn collated(path: &[String], at: At<'_>, plain: Test) -> Filter {
+    let test = if at.scope.folds() {
+        let key = match &plain {
+            Test::Compare(relation, value) => Test::Compare(*relation, folded(value)),
+            Test::In(values) => Test::In(values.iter().map(folded).collect()),
+            other => other.clone(),
+        };
+        Test::Folded(Box::new(key), Box::new(plain))
+    } else {
+        plain
+    };
+    Filter::Field(path.to_vec(), test)
+}
+
+fn compared(path: &[String], relation: Relation, value: &Bson, at: At<'_>) -> Result<Filter> {
     if matches!(value, Bson::RegularExpression(_)) {
         return Err(Failure::not_simulated("$regex"));
     }
-    Ok(Filter::Field(
-        path.to_vec(),
-        Test::Compare(relation, value.clone()),
-    ))
+    Ok(collated(path, at, Test::Compare(relation, value.clone())))
 }
 
-fn operator(path: &[String], name: &str, operand: &Bson, depth: usize) -> Result<Filter> {
+fn operator(path: &[String], name: &str, operand: &Bson, depth: At<'_>) -> Result<Filter> {
     let test = |test: Test| Ok(Filter::Field(path.to_vec(), test));
     let not = |filter: Filter| Filter::Not(Box::new(filter));
     match name {
-        "$eq" => equal(path, operand),
-        "$ne" => Ok(not(equal(path, operand)?)),
-        "$gt" => compared(path, Relation::Greater, operand),
-        "$gte" => compared(path, Relation::GreaterOrEqual, operand),
-        "$lt" => compared(path, Relation::Less, operand),
-        "$lte" => compared(path, Relation::LessOrEqual, operand),
-        "$in" => test(Test::In(list(name, operand)?)),
-        "$nin" => Ok(not(Filter::Field(
-            path.to_vec(),
-            Test::In(list(name, operand)?),
-        ))),
+        "$eq" => equal(path, operand, depth),
+        "$ne" => Ok(not(equal(path, operand, depth)?)),
+        "$gt" => compared(path, Relation::Greater, operand, depth),
+        "$gte" => compared(path, Relation::GreaterOrEqual, operand, depth),
+        "$lt" => compared(path, Relation::Less, operand, depth),
+        "$lte" => compared(path, Relation::LessOrEqual, operand, depth),
+        "$in" => Ok(collated(path, depth, Test::In(list(name, operand)?))),
+        "$nin" => Ok(not(collated(path, depth, Test::In(list(name, operand)?)))),
         "$exists" => {
             let exists = Filter::Field(path.to_vec(), Test::Exists);
             let wanted = super::value::truthy(operand);
@@ -262,7 +325,7 @@ fn operator(path: &[String], name: &str, operand: &Bson, depth: usize) -> Result
         "$all" => all(path, operand, depth),
         "$elemMatch" => element(path, operand, depth),
         "$not" => match operand.as_document() {
-            Some(inner) if is_operators(inner) => Ok(not(field(path, operand, depth + 1)?)),
+            Some(inner) if is_operators(inner) => Ok(not(field(path, operand, depth.deeper())?)),
             Some(inner) if inner.is_empty() => Err(Failure::new(BAD_VALUE, "$not cannot be empty")),
             Some(_) => Err(Failure::new(
                 BAD_VALUE,
@@ -302,7 +365,7 @@ fn size(operand: &Bson) -> Result<i64> {
     }
 }
 
-fn all(path: &[String], operand: &Bson, depth: usize) -> Result<Filter> {
+fn all(path: &[String], operand: &Bson, depth: At<'_>) -> Result<Filter> {
     let Some(values) = operand.as_array() else {
         return Err(Failure::new(BAD_VALUE, "$all needs an array"));
     };
@@ -310,27 +373,27 @@ fn all(path: &[String], operand: &Bson, depth: usize) -> Result<Filter> {
         return Ok(Filter::Any(Vec::new()));
     }
     let parse = |value: &Bson| match value.as_document() {
-        Some(inner) if inner.contains_key("$elemMatch") => field(path, value, depth + 1),
+        Some(inner) if inner.contains_key("$elemMatch") => field(path, value, depth.deeper()),
         Some(inner) if is_operators(inner) => {
             Err(Failure::new(BAD_VALUE, "no $ expressions in $all"))
         }
-        _ => equal(path, value),
+        _ => equal(path, value, depth),
     };
     Ok(Filter::All(
         values.iter().map(parse).collect::<Result<_>>()?,
     ))
 }
 
-fn element(path: &[String], operand: &Bson, depth: usize) -> Result<Filter> {
+fn element(path: &[String], operand: &Bson, depth: At<'_>) -> Result<Filter> {
     let Some(inner) = operand.as_document() else {
         return Err(Failure::new(BAD_VALUE, "$elemMatch needs an Object"));
     };
     let first = inner.keys().next().map_or("", String::as_str);
     let by_value = is_operators(inner) && !["$and", "$or", "$nor"].contains(&first);
     let test = if by_value {
-        Test::ElementValue(Box::new(field(&[], operand, depth + 1)?))
+        Test::ElementValue(Box::new(field(&[], operand, depth.deeper())?))
     } else {
-        Test::ElementObject(Box::new(Filter::parse_at(inner, depth + 1)?))
+        Test::ElementObject(Box::new(Filter::parse_at(inner, depth.deeper())?))
     };
     Ok(Filter::Field(path.to_vec(), test))
 }
@@ -381,6 +444,25 @@ fn kinds(operand: &Bson) -> Result<Vec<Kind>> {
     }
 }
 
+/// The first element that satisfies a test, of the first array on a path.
+fn position_below(value: &Bson, rest: &[String], test: &Test) -> Option<usize> {
+    match (value, rest.split_first()) {
+        (Bson::Array(values), None) => values.iter().position(|element| match test {
+            Test::ElementObject(filter) => element.as_document().is_some_and(|d| filter.matches(d)),
+            Test::ElementValue(filter) => filter.matches_in(&Place::Value(element)),
+            test => single(Some(element), test),
+        }),
+        (Bson::Array(values), Some(_)) => values.iter().position(|element| {
+            let inner = element.as_document();
+            inner.is_some_and(|inner| any_at(inner, rest, test))
+        }),
+        (Bson::Document(inner), Some((first, rest))) => {
+            position_below(inner.get(first)?, rest, test)
+        }
+        _ => None,
+    }
+}
+
 /// Whether any value at a path satisfies a test; `None` stands for a missing one.
 fn any_at(document: &Document, path: &[String], test: &Test) -> bool {
     let Some((first, rest)) = path.split_first() else {
@@ -424,9 +506,10 @@ fn leaf(value: &Bson, test: &Test) -> bool {
         return true;
     }
     match (value, test) {
-        (Bson::Array(values), Test::Compare(..) | Test::In(_) | Test::Type(_)) => {
-            values.iter().any(|element| single(Some(element), test))
-        }
+        (
+            Bson::Array(values),
+            Test::Compare(..) | Test::Folded(..) | Test::In(_) | Test::Type(_),
+        ) => values.iter().any(|element| single(Some(element), test)),
         _ => false,
     }
 }
@@ -435,6 +518,7 @@ fn single(value: Option<&Bson>, test: &Test) -> bool {
     match test {
         Test::Compare(relation, operand) => related(value, *relation, operand),
         Test::Exists => value.is_some(),
+        Test::Folded(key, _) => single(value.map(folded).as_ref(), key),
         Test::In(values) => values.iter().any(|v| related(value, Relation::Equal, v)),
         Test::Size(size) => {
             let length = value.and_then(Bson::as_array).map(Vec::len);

@@ -3,11 +3,15 @@ use bson::doc;
 use super::*;
 
 fn matches(filter: Document, document: &Document) -> bool {
-    Filter::parse(&filter).unwrap().matches(document)
+    Filter::parse(&filter, &Scope::default())
+        .unwrap()
+        .matches(document)
 }
 
 fn failure(filter: Document) -> String {
-    Filter::parse(&filter).unwrap_err().message
+    Filter::parse(&filter, &Scope::default())
+        .unwrap_err()
+        .message
 }
 
 #[test]

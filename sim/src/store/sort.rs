@@ -4,15 +4,22 @@ use std::cmp::Ordering;
 
 use bson::{Bson, Document};
 
-use super::value::{compare, whole};
+use super::{
+    scope::{Scope, folded},
+    value::{compare, whole},
+};
 use crate::failure::{Failure, Result};
 
 /// A parsed sort: paths, and whether each descends.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sort(Vec<(Vec<String>, bool)>);
+pub(crate) struct Sort {
+    keys: Vec<(Vec<String>, bool)>,
+    /// Upper and lower case are the same.
+    folds: bool,
+}
 
 impl Sort {
-    pub(crate) fn parse(sort: &Document) -> Result<Self> {
+    pub(crate) fn parse(sort: &Document, scope: &Scope) -> Result<Self> {
         let mut keys = Vec::new();
         for (path, direction) in sort {
             if path.starts_with('$') {
@@ -38,16 +45,21 @@ impl Sort {
             };
             keys.push((path.split('.').map(str::to_owned).collect(), descends));
         }
-        Ok(Self(keys))
+        Ok(Self {
+            keys,
+            folds: scope.folds(),
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     /// Whether everything must be read before the first document is known.
     pub(crate) fn is_blocking(&self) -> bool {
-        self.0.first().is_some_and(|(path, _)| path[..] != ["_id"])
+        self.keys
+            .first()
+            .is_some_and(|(path, _)| path[..] != ["_id"])
     }
 
     /// Sorts; documents that compare equal keep their order.
@@ -58,26 +70,29 @@ impl Sort {
     }
 
     fn compare(&self, a: &Document, b: &Document) -> Ordering {
-        for (path, descends) in &self.0 {
-            let order = compare(&key(a, path, *descends), &key(b, path, *descends));
+        for (path, descends) in &self.keys {
+            let order = compare(&self.key(a, path, *descends), &self.key(b, path, *descends));
             if order.is_ne() {
                 return if *descends { order.reverse() } else { order };
             }
         }
         Ordering::Equal
     }
-}
 
-/// The value that a document sorts by: of several the least, or the greatest when descending.
-fn key(document: &Document, path: &[String], descends: bool) -> Bson {
-    let mut found = Vec::new();
-    collect(document, path, &mut found);
-    let best = if descends {
-        found.into_iter().max_by(compare)
-    } else {
-        found.into_iter().min_by(compare)
-    };
-    best.unwrap_or(Bson::Null)
+    /// The value that a document sorts by: of several the least, or the greatest when descending.
+    fn key(&self, document: &Document, path: &[String], descends: bool) -> Bson {
+        let mut found = Vec::new();
+        collect(document, path, &mut found);
+        if self.folds {
+            found.iter_mut().for_each(|value| *value = folded(value));
+        }
+        let best = if descends {
+            found.into_iter().max_by(compare)
+        } else {
+            found.into_iter().min_by(compare)
+        };
+        best.unwrap_or(Bson::Null)
+    }
 }
 
 fn collect(document: &Document, path: &[String], found: &mut Vec<Bson>) {
@@ -117,7 +132,9 @@ mod tests {
 
     fn ids(sort: Document, documents: &[Document]) -> Vec<i32> {
         let mut documents = documents.to_vec();
-        Sort::parse(&sort).unwrap().apply(&mut documents);
+        Sort::parse(&sort, &Scope::default())
+            .unwrap()
+            .apply(&mut documents);
         documents
             .iter()
             .map(|d| d.get_i32("_id").unwrap())
@@ -141,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_direction_is_one_or_minus_one() {
-        assert_eq!(Sort::parse(&doc! { "a": 2 }).unwrap_err().code, 15975);
-        assert_eq!(Sort::parse(&doc! { "a": "x" }).unwrap_err().code, 15974);
+        let code = |sort| Sort::parse(&sort, &Scope::default()).unwrap_err().code;
+        assert_eq!(code(doc! { "a": 2 }), 15975);
+        assert_eq!(code(doc! { "a": "x" }), 15974);
     }
 }

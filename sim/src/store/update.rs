@@ -8,9 +8,12 @@ use std::cmp::Ordering;
 use bson::{Bson, Document};
 
 use super::{
+    aggregate::Pipeline,
     modify,
+    positional::{self, ArrayFilters},
     query::Filter,
-    value::{show, type_name},
+    scope::Scope,
+    value::{show, show_document, type_name},
 };
 use crate::failure::{
     BAD_VALUE, CONFLICTING_UPDATE_OPERATORS, DOLLAR_PREFIXED_FIELD, EMPTY_FIELD_NAME,
@@ -38,7 +41,8 @@ const LEFT_OUT: &[&str] = &["$bit", "$currentDate", "$pop", "$pullAll"];
 /// A parsed update.
 #[derive(Clone, Debug)]
 pub(crate) enum Update {
-    Modify(Vec<(Path, Modifier)>),
+    Modify(Vec<(Path, Modifier)>, ArrayFilters),
+    Pipeline(Pipeline),
     Replace(Document),
 }
 
@@ -71,10 +75,19 @@ pub(crate) enum PullTest {
 }
 
 impl Update {
-    pub(crate) fn parse(update: &Bson, multi: bool) -> Result<Self> {
+    pub(crate) fn parse(
+        update: &Bson,
+        multi: bool,
+        filters: Option<&[Document]>,
+        scope: &Scope,
+    ) -> Result<Self> {
         let document = match update {
             Bson::Document(document) => document,
-            Bson::Array(_) => return Err(Failure::not_simulated("update by pipeline")),
+            Bson::Array(_) if filters.is_some() => {
+                let message = "arrayFilters may not be specified for pipeline-style updates";
+                return Err(Failure::new(FAILED_TO_PARSE, message));
+            }
+            Bson::Array(stages) => return Ok(Self::Pipeline(Pipeline::of_update(stages, scope)?)),
             _ => {
                 let message = "Update argument must be either an object or an array";
                 return Err(Failure::new(FAILED_TO_PARSE, message));
@@ -82,7 +95,18 @@ impl Update {
         };
         let first = document.keys().next().map_or("", String::as_str);
         if first.starts_with('$') {
-            return Ok(Self::Modify(modifiers(document)?));
+            let filters = ArrayFilters::parse(filters.unwrap_or_default(), scope)?;
+            let modifiers = modifiers(document, scope)?;
+            let paths = modifiers.iter().map(|(path, _)| path);
+            paths.clone().try_for_each(|path| filters.check(path))?;
+            if let Some(name) = filters.unused(paths) {
+                let shown = show_document(document);
+                let message = format!(
+                    "The array filter for identifier '{name}' was not used in the update {shown}"
+                );
+                return Err(Failure::new(FAILED_TO_PARSE, message));
+            }
+            return Ok(Self::Modify(modifiers, filters));
         }
         if multi {
             let message = "multi update is not supported for replacement-style update";
@@ -94,13 +118,15 @@ impl Update {
         Ok(Self::Replace(document.clone()))
     }
 
-    /// The document after the update.
-    pub(crate) fn apply(&self, before: &Document) -> Result<Document> {
+    /// The document after the update; `filter` has matched it.
+    pub(crate) fn apply(&self, before: &Document, filter: &Filter) -> Result<Document> {
         match self {
             Self::Replace(replacement) => replaced(before.get("_id"), replacement),
-            Self::Modify(modifiers) => {
+            Self::Pipeline(pipeline) => replaced(before.get("_id"), &pipeline.one(before)?),
+            Self::Modify(modifiers, filters) => {
                 let mut after = before.clone();
-                modify::apply(modifiers, &mut after, false)?;
+                let position = || filter.position(before);
+                modify_each(modifiers, filters, position, &mut after, false)?;
                 check_id(before.get("_id"), &after)?;
                 Ok(after)
             }
@@ -131,14 +157,45 @@ impl Update {
             modify::apply(&set, &mut document, true)?;
         }
         let id = document.get("_id").cloned();
-        if let Self::Modify(modifiers) = self {
-            modify::apply(modifiers, &mut document, true)?;
+        match self {
+            Self::Modify(modifiers, filters) => {
+                modify_each(modifiers, filters, || None, &mut document, true)?;
+            }
+            Self::Pipeline(pipeline) => return replaced(id.as_ref(), &pipeline.one(&document)?),
+            Self::Replace(_) => {}
         }
         if id.is_some() {
             check_id(id.as_ref(), &document)?;
         }
         Ok(id_first(document))
     }
+}
+
+/// Applies modifiers, those with positional paths to each element that they mean.
+fn modify_each(
+    modifiers: &[(Path, Modifier)],
+    filters: &ArrayFilters,
+    position: impl Fn() -> Option<usize>,
+    document: &mut Document,
+    inserting: bool,
+) -> Result<()> {
+    let is_plain =
+        |(path, _): &(Path, Modifier)| !path.iter().any(|p| positional::is_positional(p));
+    if modifiers.iter().all(is_plain) {
+        return modify::apply(modifiers, document, inserting);
+    }
+    let position = position();
+    for pair in modifiers {
+        if is_plain(pair) {
+            modify::apply(std::slice::from_ref(pair), document, inserting)?;
+            continue;
+        }
+        let (path, modifier) = pair;
+        for path in positional::expanded(path, document, filters, position)? {
+            modify::apply(&[(path, modifier.clone())], document, inserting)?;
+        }
+    }
+    Ok(())
 }
 
 fn dollar_field(key: &str) -> Failure {
@@ -166,6 +223,7 @@ fn replaced(id: Option<&Bson>, replacement: &Document) -> Result<Document> {
     let mut document = replacement.clone();
     match (id, replacement.get("_id")) {
         (Some(old), Some(new)) if super::value::compare(old, new).is_ne() => {
+            super::check_id_type(replacement)?;
             return Err(Failure::new(
                 IMMUTABLE_FIELD,
                 format!(
@@ -197,7 +255,7 @@ fn check_id(before: Option<&Bson>, after: &Document) -> Result<()> {
     ))
 }
 
-fn modifiers(update: &Document) -> Result<Vec<(Path, Modifier)>> {
+fn modifiers(update: &Document, scope: &Scope) -> Result<Vec<(Path, Modifier)>> {
     let mut all: Vec<(Path, Modifier)> = Vec::new();
     let mut taken: Vec<Path> = Vec::new();
     for (name, fields) in update {
@@ -226,7 +284,7 @@ fn modifiers(update: &Document) -> Result<Vec<(Path, Modifier)>> {
         };
         for (field, operand) in fields {
             let source = parse_path(field)?;
-            let (target, modifier) = modifier(name, field, source.clone(), operand)?;
+            let (target, modifier) = modifier(name, field, source.clone(), operand, scope)?;
             claim(&mut taken, &target)?;
             if target != source {
                 claim(&mut taken, &source)?;
@@ -284,14 +342,31 @@ fn parse_path(field: &str) -> Result<Path> {
             ),
         ));
     }
-    match path.iter().position(|part| part.starts_with('$')) {
+    let first = path[0].as_str();
+    if positional::is_positional(first) {
+        let what = if first == "$" {
+            "positional (i.e. '$')"
+        } else {
+            "array filter identifier (i.e. '$[<id>]')"
+        };
+        let message = format!("Cannot have {what} element in the first position in path '{field}'");
+        return Err(Failure::new(BAD_VALUE, message));
+    }
+    let other = |part: &String| part.starts_with('$') && !positional::is_positional(part);
+    match path.iter().position(other) {
         Some(0) => Err(dollar_field(field)),
-        Some(_) => Err(Failure::not_simulated("positional update")),
+        Some(_) => Err(Failure::not_simulated("$ in the path of an update")),
         None => Ok(path),
     }
 }
 
-fn modifier(name: &str, field: &str, path: Path, operand: &Bson) -> Result<(Path, Modifier)> {
+fn modifier(
+    name: &str,
+    field: &str,
+    path: Path,
+    operand: &Bson,
+    scope: &Scope,
+) -> Result<(Path, Modifier)> {
     let value = || operand.clone();
     let number = |verb: &str| match super::value::float(operand) {
         Some(_) => Ok(operand.clone()),
@@ -309,7 +384,7 @@ fn modifier(name: &str, field: &str, path: Path, operand: &Bson) -> Result<(Path
         "$max" => Modifier::Max(value()),
         "$min" => Modifier::Min(value()),
         "$mul" => Modifier::Mul(number("multiply")?),
-        "$pull" => Modifier::Pull(pull_test(operand)?),
+        "$pull" => Modifier::Pull(pull_test(operand, scope)?),
         "$push" => Modifier::Push(each(
             name,
             operand,
@@ -334,6 +409,13 @@ fn rename(field: &str, source: Path, operand: &Bson) -> Result<(Path, Modifier)>
         ));
     };
     let target = parse_path(to)?;
+    if source
+        .iter()
+        .chain(&target)
+        .any(|part| positional::is_positional(part))
+    {
+        return Err(Failure::not_simulated("$rename of an element"));
+    }
     if target == source {
         return Err(Failure::new(
             BAD_VALUE,
@@ -372,7 +454,7 @@ fn each(name: &str, operand: &Bson, clauses: &[&str]) -> Result<Vec<Bson>> {
     }
 }
 
-fn pull_test(operand: &Bson) -> Result<PullTest> {
+fn pull_test(operand: &Bson, scope: &Scope) -> Result<PullTest> {
     let Bson::Document(document) = operand else {
         if matches!(operand, Bson::RegularExpression(_)) {
             return Err(Failure::not_simulated("$regex"));
@@ -383,9 +465,9 @@ fn pull_test(operand: &Bson) -> Result<PullTest> {
     if first.starts_with('$') && !["$and", "$or", "$nor"].contains(&first) {
         let mut wrapped = Document::new();
         wrapped.insert("v", operand.clone());
-        return Ok(PullTest::Value(Filter::parse(&wrapped)?));
+        return Ok(PullTest::Value(Filter::parse(&wrapped, scope)?));
     }
-    Ok(PullTest::Matching(Filter::parse(document)?))
+    Ok(PullTest::Matching(Filter::parse(document, scope)?))
 }
 
 /// `{field: value}`, as messages about an element of a document show it.

@@ -2,22 +2,31 @@ use bson::doc;
 
 use super::*;
 
+fn everything() -> Filter {
+    Filter::parse(&doc! {}, &Scope::default()).unwrap()
+}
+
 fn updated(update: Document, before: &Document) -> Document {
-    Update::parse(&Bson::Document(update.clone()), false)
-        .and_then(|u| u.apply(before))
-        .unwrap_or_else(|failure| panic!("{update}: {failure:?}"))
+    Update::parse(
+        &Bson::Document(update.clone()),
+        false,
+        None,
+        &Scope::default(),
+    )
+    .and_then(|u| u.apply(before, &everything()))
+    .unwrap_or_else(|failure| panic!("{update}: {failure:?}"))
 }
 
 fn failure(update: Document, before: &Document) -> (i32, String) {
-    let failure = Update::parse(&Bson::Document(update), false)
-        .and_then(|u| u.apply(before))
+    let failure = Update::parse(&Bson::Document(update), false, None, &Scope::default())
+        .and_then(|u| u.apply(before, &everything()))
         .unwrap_err();
     (failure.code, failure.message)
 }
 
 fn upserted(filter: Document, update: Document) -> Document {
-    let filter = Filter::parse(&filter).unwrap();
-    let update = Update::parse(&Bson::Document(update), false).unwrap();
+    let filter = Filter::parse(&filter, &Scope::default()).unwrap();
+    let update = Update::parse(&Bson::Document(update), false, None, &Scope::default()).unwrap();
     update.insert(&filter).unwrap()
 }
 
@@ -154,8 +163,8 @@ fn errors_are_those_of_the_server() {
         ),
         (
             doc! { "$set": { "a.$[]": 1 } },
-            238,
-            "not simulated: positional update",
+            2,
+            "Cannot apply array updates to non-array element a: 1",
         ),
     ] {
         assert_eq!(

@@ -11,18 +11,19 @@ use std::process::ExitCode;
 use mongo_client_tests::spec::document::{document, prose, reasons};
 use mongo_client_tests::spec::layout::{Unknown, classify};
 use mongo_client_tests::spec::{Report, SpecFile, Suite, default_dir, load, suites};
-use mongo_client_tests::unified::{self, Filter};
+use mongo_client_tests::unified::{self, Filter, Kind};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFORMANCE.md");
 
 const USAGE: &str = "\
 usage: spec-runner [--dir DIR] [--suite NAME] [--file PART] [--case PART] [--full] [--verbose]
-                   [--list-skips] [--report]
+                   [--simulated] [--list-skips] [--report]
 
   --suite NAME   only this row of the table (`crud` is short for `crud (unified)`)
   --file PART    only files of the unified format whose path has this part
   --case PART    only cases of the unified format whose description has this part
   --full         unified cases on every deployment that meets their requirements
+  --simulated    only the suites that run on simulated servers, and there
   --verbose      tell each unified case as it ends
   --list-skips   name the cases that were skipped
   --report       write docs/CONFORMANCE.md; for whole runs of the fetched files only";
@@ -44,14 +45,21 @@ impl Options {
 
     /// Whether a row is wanted.
     fn wants(&self, row: &str) -> bool {
+        if self.simulated() && !unified::SIMULATED.contains(&row) {
+            return false;
+        }
         let short = row.split(" (").next();
         let wanted = self.suite.as_deref();
         wanted.is_none() || wanted == Some(row) || wanted == short
     }
 
+    fn simulated(&self) -> bool {
+        self.filter.only == [Kind::Simulated]
+    }
+
     /// Whether only cases of the unified format are wanted.
     fn only_unified(&self) -> bool {
-        self.filter.file.is_some() || self.filter.case.is_some()
+        self.simulated() || self.filter.file.is_some() || self.filter.case.is_some()
     }
 }
 
@@ -132,6 +140,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--file" => options.filter.file = Some(value()?),
             "--case" => options.filter.case = Some(value()?),
             "--full" => options.filter.full = true,
+            "--simulated" => options.filter.only = vec![Kind::Simulated],
             "--verbose" => options.filter.verbose = true,
             "--list-skips" => options.list_skips = true,
             "--report" => options.report = true,

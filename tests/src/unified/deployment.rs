@@ -1,9 +1,10 @@
 //! The deployments that cases run on: started once, with what is known of them.
 
-use std::sync::Mutex;
+use std::{any::Any, sync::Mutex, time::Duration};
 
 use bson::{Document, doc};
 use mongo_client::{Client, options::ClientOptions};
+use mongo_client_sim::{Instant, Seeded, Served, SetConfig, SimReplicaSet};
 use xtask::cluster::{Cluster, Plan};
 
 use super::{
@@ -28,10 +29,12 @@ pub enum Kind {
     Routers,
     /// A load balancer of a sort before a replica set's primary.
     LoadBalancer,
+    /// Three simulated members on real ports; only on demand.
+    Simulated,
 }
 
 impl Kind {
-    /// All kinds.
+    /// The kinds that cases choose from, unless they are told where to run.
     pub const ALL: [Self; 6] = [
         Self::Standalone,
         Self::ReplicaSet,
@@ -51,6 +54,7 @@ impl Kind {
             Self::ReplicaSetAuth => "replica-set-auth",
             Self::Routers => "routers",
             Self::LoadBalancer => "load-balancer",
+            Self::Simulated => "simulated",
         }
     }
 
@@ -60,7 +64,9 @@ impl Kind {
         Facts {
             topology: match self {
                 Self::Standalone | Self::StandaloneAuth => TopologyKind::Single,
-                Self::ReplicaSet | Self::ReplicaSetAuth => TopologyKind::ReplicaSet,
+                Self::ReplicaSet | Self::ReplicaSetAuth | Self::Simulated => {
+                    TopologyKind::ReplicaSet
+                }
                 Self::Routers => TopologyKind::Sharded,
                 Self::LoadBalancer => TopologyKind::LoadBalanced,
             },
@@ -75,7 +81,9 @@ impl Kind {
         let name = match self {
             Self::Standalone => "STANDALONE",
             Self::ReplicaSet => "REPLICA_SET",
-            Self::StandaloneAuth | Self::Routers | Self::LoadBalancer => return None,
+            Self::StandaloneAuth | Self::Routers | Self::LoadBalancer | Self::Simulated => {
+                return None;
+            }
             Self::ReplicaSetAuth => "AUTH",
         };
         std::env::var(format!("MONGO_CLIENT_TEST_{name}_URI")).ok()
@@ -85,13 +93,24 @@ impl Kind {
         let mut plan = match self {
             Self::Standalone | Self::StandaloneAuth => Plan::standalone(),
             Self::ReplicaSet | Self::ReplicaSetAuth => Plan::replica_set(3),
-            Self::Routers | Self::LoadBalancer => Plan::replica_set(1),
+            Self::Routers | Self::LoadBalancer | Self::Simulated => Plan::replica_set(1),
         };
         plan.auth = matches!(self, Self::StandaloneAuth | Self::ReplicaSetAuth);
         // A busy machine must not cause elections.
         plan.election_timeout_ms = 10_000;
         plan
     }
+}
+
+/// Three simulated members, whose entries take half a millisecond to each other.
+fn simulated() -> Checked<Served<SimReplicaSet>> {
+    let served = Served::start(3, |addresses, wall_epoch_ms| {
+        let mut config = SetConfig::new("rs", addresses);
+        config.wall_epoch_ms = wall_epoch_ms;
+        config.lag = Duration::from_micros(500);
+        SimReplicaSet::new(config, Box::new(Seeded::new(1)), Instant::ZERO)
+    });
+    served.map_err(|error| Stop::Failed(format!("the simulated set: {error}")))
 }
 
 /// A running deployment.
@@ -102,8 +121,8 @@ pub struct Deployment {
     uri: String,
     internal: Client,
     routers: Vec<Mongos>,
-    /// Dies with the value, where it is the runner's own.
-    _cluster: Mutex<Option<Cluster>>,
+    /// Real or simulated servers that die with the value, where they are the runner's own.
+    _servers: Mutex<Box<dyn Any + Send>>,
 }
 
 impl Deployment {
@@ -113,6 +132,10 @@ impl Deployment {
     ///
     /// When the servers do not start.
     pub fn start(kind: Kind) -> Checked<Self> {
+        if kind == Kind::Simulated {
+            let served = simulated()?;
+            return Self::of(kind, served.uri(Some("rs")), Vec::new(), Box::new(served));
+        }
         let (uri, cluster) = match kind.shared() {
             Some(uri) => (uri, None),
             None => {
@@ -136,6 +159,15 @@ impl Deployment {
                 routers.push(router.map_err(|why| Stop::Failed(format!("a router: {why}")))?);
             }
         }
+        Self::of(kind, uri, routers, Box::new(cluster))
+    }
+
+    fn of(
+        kind: Kind,
+        uri: String,
+        routers: Vec<Mongos>,
+        servers: Box<dyn Any + Send>,
+    ) -> Checked<Self> {
         let internal = ClientOptions::parse_uri(&uri)
             .map(|parsed| parsed.options)
             .and_then(Client::with_options)
@@ -145,7 +177,7 @@ impl Deployment {
             uri,
             internal,
             routers,
-            _cluster: Mutex::new(cluster),
+            _servers: Mutex::new(servers),
         })
     }
 

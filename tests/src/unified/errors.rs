@@ -3,7 +3,11 @@
 use bson::{Bson, Document};
 use mongo_client::error::{Error, ErrorKind, WriteFailure};
 
-use super::matching::{Lookup, Matcher};
+use super::{
+    Kind,
+    case::Run,
+    matching::{Lookup, Matcher},
+};
 
 /// Checks an error, and the partial result that came with it.
 pub(super) fn check<L: Lookup + ?Sized>(
@@ -72,8 +76,32 @@ fn is_of_client(error: &Error) -> bool {
     )
 }
 
+/// What a simulated server says of a name that it leaves out, in a text.
+pub(super) fn not_simulated(text: &str) -> Option<String> {
+    let (_, name) = text.split_once("not simulated: ")?;
+    let name = name.split(" (code ").next().unwrap_or_default();
+    let name = name.split([',', ';', ')', '\n']).next().unwrap_or_default();
+    Some(format!("not simulated: {name}"))
+}
+
+/// What a simulated server leaves out, if the error says so.
+pub(super) fn left_out(run: &Run, error: &Error) -> Option<String> {
+    if run.deployment.kind != Kind::Simulated {
+        return None;
+    }
+    texts(error).iter().find_map(|text| not_simulated(text))
+}
+
 fn contains(error: &Error, wanted: &str) -> bool {
     let wanted = wanted.to_lowercase();
+    let texts = texts(error);
+    texts
+        .iter()
+        .any(|text| text.to_lowercase().contains(&wanted))
+}
+
+/// The messages of an error.
+fn texts(error: &Error) -> Vec<String> {
     let mut texts = vec![error.to_string()];
     if let ErrorKind::InsertMany(failed) = &*error.kind {
         texts.extend(
@@ -86,8 +114,6 @@ fn contains(error: &Error, wanted: &str) -> bool {
         texts.extend(failed.write_concern_error.iter().map(|e| e.message.clone()));
     }
     texts
-        .iter()
-        .any(|text| text.to_lowercase().contains(&wanted))
 }
 
 fn code_names(error: &Error) -> Vec<String> {

@@ -217,6 +217,12 @@ async fn dispatched(run: &Arc<Run>, operation: &Operation, entity: Entity, args:
 
 /// Compares what an operation gave with what the test expects.
 fn check(run: &Run, operation: &Operation, done: Done) -> Checked {
+    // Such an error must not pass for one that the case expects.
+    if let Err(Failure::Client(error)) = &done
+        && let Some(what) = errors::left_out(run, error)
+    {
+        return Err(Stop::Skipped(what));
+    }
     let output = match done {
         Err(Failure::Stop(stop)) => return Err(stop),
         _ if operation.ignore_result_and_error => return Ok(()),

@@ -20,6 +20,17 @@ use super::{
 };
 use crate::spec::{Outcome, Report, SpecFile, in_folder};
 
+/// The rows whose cases run on simulated servers too.
+pub const SIMULATED: [&str; 4] = [
+    "crud (unified)",
+    "retryable_reads (unified)",
+    "retryable_writes (unified)",
+    "sessions (unified)",
+];
+
+/// How many simulated sets are used at a time: most cases wait for half a second.
+const SIMULATED_SETS: usize = 6;
+
 /// Which cases are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -206,7 +217,7 @@ async fn run_all(planned: &[Planned], filter: &Filter) -> Result<Results, String
     if wanting.is_empty() {
         return Ok(results);
     }
-    if crate::deploy::skips_live() {
+    if crate::deploy::skips_live() && filter.only != [Kind::Simulated] {
         let skipped = Outcome::Skipped("MONGO_CLIENT_SKIP_LIVE=1".into());
         results.extend(
             wanting
@@ -216,7 +227,11 @@ async fn run_all(planned: &[Planned], filter: &Filter) -> Result<Results, String
         return Ok(results);
     }
     // All deployments have the same servers: one is asked before the others are started.
-    let first = start(Kind::Standalone).await?;
+    let asked = match filter.only[..] {
+        [Kind::Simulated] => Kind::Simulated,
+        _ => Kind::Standalone,
+    };
+    let first = start(asked).await?;
     let (version, parameters) = first.ask().await.map_err(|stop| format!("{stop:?}"))?;
     let mut lists: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
     for index in wanting {
@@ -241,12 +256,8 @@ async fn run_all(planned: &[Planned], filter: &Filter) -> Result<Results, String
     }
     let mut first = Some(first);
     let alone = RwLock::new(());
-    let runs = lists.into_iter().map(|(kind, list)| {
-        let ready = if kind == Kind::Standalone {
-            first.take()
-        } else {
-            None
-        };
+    let runs = lists.into_iter().flat_map(shares).map(|(kind, list)| {
+        let ready = if kind == asked { first.take() } else { None };
         run_on(kind, ready, planned, list, filter, &alone)
     });
     for part in futures_util::future::join_all(runs).await {
@@ -254,6 +265,18 @@ async fn run_all(planned: &[Planned], filter: &Filter) -> Result<Results, String
     }
     results.sort_by_key(|(index, ..)| *index);
     Ok(results)
+}
+
+/// The lists of cases that run side by side: simulated sets cost next to nothing.
+fn shares((kind, list): (Kind, Vec<usize>)) -> Vec<(Kind, Vec<usize>)> {
+    if kind != Kind::Simulated {
+        return vec![(kind, list)];
+    }
+    let mut shares = vec![(kind, Vec::new()); SIMULATED_SETS.min(list.len())];
+    for (index, share) in list.into_iter().zip((0..shares.len()).cycle()) {
+        shares[share].1.push(index);
+    }
+    shares
 }
 
 /// The deployments on which a case can run: the first one, or all.
@@ -265,8 +288,11 @@ fn place(
 ) -> Result<Result<Vec<Kind>, Unmet>, String> {
     let mut kinds = Vec::new();
     let mut nearest: Option<Unmet> = None;
-    let wanted = |kind: &Kind| filter.only.is_empty() || filter.only.contains(kind);
-    for kind in Kind::ALL.into_iter().filter(wanted) {
+    let wanted = match filter.only[..] {
+        [] => &Kind::ALL,
+        _ => &filter.only[..],
+    };
+    for kind in wanted.iter().copied() {
         let facts = kind.facts(version, parameters.clone());
         let file = check_any(case.file.run_on_requirements.as_deref(), &facts)?;
         let own = check_any(case.case().run_on_requirements.as_deref(), &facts)?;

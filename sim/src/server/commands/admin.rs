@@ -13,11 +13,13 @@ use crate::{
     server::{
         Demand, SimServer,
         dispatch::{Call, Done},
+        failpoint::TRANSACTIONAL_WRITE,
         park::Wait,
     },
     store::{
         Namespace, Op,
         query::Filter,
+        scope::Scope,
         value::{truthy, whole},
     },
 };
@@ -57,7 +59,11 @@ pub(in crate::server) fn configure_fail_point(
     server: &mut SimServer,
     call: &Call<'_>,
 ) -> Result<Done> {
-    let count = server.fail_point.configure(call.command)?;
+    let point = match call.command.get_str("configureFailPoint") {
+        Ok(TRANSACTIONAL_WRITE) => &mut server.transactional_write,
+        _ => &mut server.fail_point,
+    };
+    let count = point.configure(call.command)?;
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     Ok(Done::Reply(doc! { "count": count }))
 }
@@ -97,7 +103,10 @@ pub(in crate::server) fn drop_database(server: &mut SimServer, call: &Call<'_>) 
 }
 
 pub(in crate::server) fn list_collections(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
-    let filter = Filter::parse(&document(call.command, "listCollections", "filter")?)?;
+    let filter = Filter::parse(
+        &document(call.command, "listCollections", "filter")?,
+        &Scope::default(),
+    )?;
     let name_only = call.command.get("nameOnly").is_some_and(truthy);
     let mut found = Vec::new();
     for (name, collection) in server.data.store.collections(call.database) {
@@ -128,7 +137,10 @@ pub(in crate::server) fn list_collections(server: &mut SimServer, call: &Call<'_
 }
 
 pub(in crate::server) fn list_databases(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
-    let filter = Filter::parse(&document(call.command, "listDatabases", "filter")?)?;
+    let filter = Filter::parse(
+        &document(call.command, "listDatabases", "filter")?,
+        &Scope::default(),
+    )?;
     let name_only = call.command.get("nameOnly").is_some_and(truthy);
     let mut databases = Vec::new();
     let mut total = 0_i64;

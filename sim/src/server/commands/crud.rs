@@ -2,17 +2,19 @@
 
 use bson::{Bson, Document, doc};
 
-use super::{missing, statements};
+use super::{missing, read::check_hint, statements};
 use crate::{
-    failure::{FAILED_TO_PARSE, Failure, INVALID_OPTIONS, Result, UNKNOWN_FIELD},
+    failure::{FAILED_TO_PARSE, Failure, INVALID_OPTIONS, NOT_SIMULATED, Result, UNKNOWN_FIELD},
     server::{
         OpTime, Retry, SimServer,
         dispatch::{Call, Done},
     },
     store::{
         Namespace, Op,
+        aggregate::named,
         project::Projection,
         query::Filter,
+        scope::Scope,
         sort::Sort,
         update::Update,
         value::{truthy, whole},
@@ -119,7 +121,27 @@ fn done(server: &SimServer, call: &Call<'_>, statement: i32) -> Option<(Document
 }
 
 /// Writes with the record that makes a retry of the statement a repetition.
-fn write(server: &mut SimServer, call: &Call<'_>, op: Op, statement: i32, outcome: &Document) {
+fn write(
+    server: &mut SimServer,
+    call: &Call<'_>,
+    op: Op,
+    statement: i32,
+    outcome: &Document,
+) -> Result<()> {
+    if let Some((_, number)) = &call.retry
+        && let Some((close, code)) = server.transactional_write.enter_write()
+    {
+        if let Some(connection) = server.connections.get_mut(&call.connection) {
+            connection.cut = close;
+        }
+        if let Some(code) = code {
+            let message = format!(
+                "Failing write for the session - :{number} due to failpoint. The write must not be \
+                 reflected."
+            );
+            return Err(Failure::new(code, message));
+        }
+    }
     let retry = call.retry.clone().map(|(session, number)| Retry {
         session,
         number,
@@ -127,6 +149,7 @@ fn write(server: &mut SimServer, call: &Call<'_>, op: Op, statement: i32, outcom
         outcome: outcome.clone(),
     });
     server.write(op, retry, call.now);
+    Ok(())
 }
 
 pub(in crate::server) fn insert(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
@@ -143,7 +166,7 @@ pub(in crate::server) fn insert(server: &mut SimServer, call: &Call<'_>) -> Resu
             server.ensure(&ns, call);
             let op = server.data.store.plan_insert(&ns, document)?;
             let outcome = doc! { "n": 1 };
-            write(server, call, op, statement, &outcome);
+            write(server, call, op, statement, &outcome)?;
             Ok(outcome)
         },
     );
@@ -160,7 +183,7 @@ fn check_batch(length: usize) -> Result<()> {
 }
 
 /// The document with its `_id` in front, made up if it has none.
-fn with_id(server: &mut SimServer, mut document: Document) -> Document {
+pub(super) fn with_id(server: &mut SimServer, mut document: Document) -> Document {
     let id = match document.remove("_id") {
         Some(id) => id,
         None => Bson::ObjectId(bson::oid::ObjectId::from_bytes(server.draw_bytes("_id"))),
@@ -189,23 +212,52 @@ fn check_fields(
 }
 
 struct Updating {
+    /// The statement itself.
+    whole: Document,
     filter: Document,
     update: Bson,
+    array_filters: Option<Vec<Document>>,
     multi: bool,
     upsert: bool,
+    scope: Scope,
 }
+
+/// The list of array filters that a statement or command may have.
+fn array_filters(statement: &Document, prefix: &str) -> Result<Option<Vec<Document>>> {
+    let values = match statement.get("arrayFilters") {
+        None => return Ok(None),
+        Some(Bson::Array(values)) => values,
+        Some(other) => return Err(super::wrong_type(prefix, "arrayFilters", other, "array")),
+    };
+    let each = values.iter().enumerate().map(|(index, value)| match value {
+        Bson::Document(filter) => Ok(filter.clone()),
+        other => {
+            let field = format!("arrayFilters.{index}");
+            Err(super::wrong_type(prefix, &field, other, "object"))
+        }
+    });
+    each.collect::<Result<_>>().map(Some)
+}
+
+/// What messages about the plan of a modification say of its collation.
+const SIMPLE: &str = "Collation: { locale: \"simple\" }\n";
 
 pub(in crate::server) fn update(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let ns = call.namespace()?;
-    let left_out = ["arrayFilters", "c", "collation", "hint", "upsertSupplied"];
+    let left_out = ["c", "upsertSupplied"];
+    let known = [
+        "arrayFilters",
+        "collation",
+        "hint",
+        "multi",
+        "q",
+        "u",
+        "upsert",
+    ];
+    let scope = Scope::of(call.command, "update", server.wall(call.now))?;
     let mut parsed = Vec::new();
     for statement in statements(call, "updates")? {
-        check_fields(
-            &statement,
-            "update.updates",
-            &["multi", "q", "u", "upsert"],
-            &left_out,
-        )?;
+        check_fields(&statement, "update.updates", &known, &left_out)?;
         let filter = statement.get_document("q");
         let filter = filter.map_err(|_| missing("update.updates", "q"))?.clone();
         let update = statement.get("u").cloned();
@@ -214,11 +266,18 @@ pub(in crate::server) fn update(server: &mut SimServer, call: &Call<'_>) -> Resu
             let message = "Update argument must be either an object or an array";
             return Err(Failure::new(FAILED_TO_PARSE, message));
         }
+        if let Bson::Array(stages) = &update {
+            // A stage without a name that is known fails the whole command.
+            named(stages)?;
+        }
         parsed.push(Updating {
+            array_filters: array_filters(&statement, "update.updates")?,
+            scope: scope.collated(&statement, "update.updates")?,
             filter,
             update,
             multi: statement.get("multi").is_some_and(truthy),
             upsert: statement.get("upsert").is_some_and(truthy),
+            whole: statement,
         });
     }
     check_batch(parsed.len())?;
@@ -239,8 +298,11 @@ fn update_one(
         let message = "Cannot use (or request) retryable writes with multi=true";
         return Err(Failure::new(INVALID_OPTIONS, message));
     }
-    let update = Update::parse(&updating.update, updating.multi)?;
-    let filter = Filter::parse(&updating.filter)?;
+    let filters = updating.array_filters.as_deref();
+    let scope = &updating.scope;
+    let update = Update::parse(&updating.update, updating.multi, filters, scope)?;
+    let filter = Filter::parse(&updating.filter, scope)?;
+    check_hint(server, ns, &updating.whole, &updating.filter, SIMPLE)?;
     let found = matching(server, ns, &filter, updating.multi);
     if found.is_empty() {
         if !updating.upsert {
@@ -252,21 +314,21 @@ fn update_one(
         server.ensure(ns, call);
         let op = server.data.store.plan_insert(ns, document)?;
         let outcome = doc! { "n": 1, "nModified": 0, "upserted": id };
-        write(server, call, op, statement, &outcome);
+        write(server, call, op, statement, &outcome)?;
         return Ok(outcome);
     }
     let mut outcome = doc! { "n": 0, "nModified": 0 };
     let (mut matched, mut modified) = (0, 0);
     for (record, before) in found {
         matched += 1;
-        let after = update.apply(&before)?;
+        let after = update.apply(&before, &filter)?;
         if after == before {
             continue;
         }
         modified += 1;
         let op = server.data.store.plan_replace(ns, record, after)?;
         outcome = doc! { "n": matched, "nModified": modified };
-        write(server, call, op, statement, &outcome);
+        write(server, call, op, statement, &outcome)?;
     }
     outcome.insert("n", matched);
     outcome.insert("nModified", modified);
@@ -292,19 +354,23 @@ fn matching(
 pub(in crate::server) fn delete(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let ns = call.namespace()?;
     let mut parsed = Vec::new();
+    let scope = Scope::of(call.command, "delete", server.wall(call.now))?;
     for statement in statements(call, "deletes")? {
         check_fields(
             &statement,
             "delete.deletes",
-            &["limit", "q"],
-            &["collation", "hint"],
+            &["collation", "hint", "limit", "q"],
+            &[],
         )?;
         let filter = statement.get_document("q");
         let filter = filter.map_err(|_| missing("delete.deletes", "q"))?.clone();
         let limit = statement.get("limit");
         let limit = limit.ok_or_else(|| missing("delete.deletes", "limit"))?;
         match whole(limit) {
-            Some(limit @ 0..=1) => parsed.push((filter, limit == 0)),
+            Some(limit @ 0..=1) => {
+                let scope = scope.collated(&statement, "delete.deletes")?;
+                parsed.push((statement, filter, scope, limit == 0));
+            }
             other => {
                 let got = other.unwrap_or(0);
                 let message =
@@ -318,12 +384,13 @@ pub(in crate::server) fn delete(server: &mut SimServer, call: &Call<'_>) -> Resu
         server,
         call,
         parsed,
-        |server, call, (filter, multi), statement| {
+        |server, call, (whole, condition, scope, multi), statement| {
             if multi && call.retry.is_some() {
                 let message = "Cannot use (or request) retryable writes with limit=0";
                 return Err(Failure::new(INVALID_OPTIONS, message));
             }
-            let filter = Filter::parse(&filter)?;
+            let filter = Filter::parse(&condition, &scope)?;
+            check_hint(server, &ns, &whole, &condition, "")?;
             let mut n = 0;
             for (record, _) in matching(server, &ns, &filter, multi) {
                 n += 1;
@@ -333,7 +400,7 @@ pub(in crate::server) fn delete(server: &mut SimServer, call: &Call<'_>) -> Resu
                     Op::Put(ns.clone(), record, None),
                     statement,
                     &doc! { "n": n },
-                );
+                )?;
             }
             Ok(doc! { "n": n })
         },
@@ -362,27 +429,37 @@ pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>
              document",
         );
     }
+    let filters = array_filters(command, call.name)?;
+    if remove && filters.is_some() {
+        return refuse("Cannot specify arrayFilters and remove=true");
+    }
     if let Some((mut outcome, _)) = done(server, call, statement) {
         outcome.insert("retriedStmtId", statement);
         return Ok(Done::Reply(outcome));
     }
-    let filter = Filter::parse(&super::document(command, call.name, "query")?)?;
-    let sort = Sort::parse(&super::document(command, call.name, "sort")?)?;
-    let fields = Projection::parse(&super::document(command, call.name, "fields")?)?;
+    let scope = Scope::of(command, call.name, server.wall(call.now))?;
+    let condition = super::document(command, call.name, "query")?;
+    let filter = Filter::parse(&condition, &scope)?;
+    let sort = Sort::parse(&super::document(command, call.name, "sort")?, &scope)?;
+    let fields = Projection::parse(&super::document(command, call.name, "fields")?, &scope)?;
+    let update = command.get("update");
+    let update = update.map(|update| Update::parse(update, false, filters.as_deref(), &scope));
+    let update = update.transpose()?;
+    let collation = if remove { "" } else { SIMPLE };
+    check_hint(server, &ns, command, &condition, collation)?;
     let shown = |document: &Document| match &fields {
         Some(projection) => projection.apply(document),
         None => document.clone(),
     };
     let found = chosen(server, &ns, &filter, &sort);
-    let (op, outcome) = match (command.get("update"), found) {
+    let (op, outcome) = match (update, found) {
         (None, None) => return Ok(Done::Reply(outcome(doc! { "n": 0 }, None))),
         (None, Some((record, before))) => {
             let outcome = outcome(doc! { "n": 1 }, Some(shown(&before)));
             (Op::Put(ns, record, None), outcome)
         }
         (Some(update), Some((record, before))) => {
-            let update = Update::parse(update, false)?;
-            let after = update.apply(&before).map_err(by_executor)?;
+            let after = update.apply(&before, &filter).map_err(by_executor)?;
             let value = shown(if new { &after } else { &before });
             let outcome = outcome(doc! { "n": 1, "updatedExisting": true }, Some(value));
             if after == before {
@@ -392,7 +469,6 @@ pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>
             (op.map_err(by_executor)?, outcome)
         }
         (Some(update), None) => {
-            let update = Update::parse(update, false)?;
             if !upsert {
                 let last = doc! { "n": 0, "updatedExisting": false };
                 return Ok(Done::Reply(outcome(last, None)));
@@ -407,12 +483,15 @@ pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>
             (server.data.store.plan_insert(&ns, document)?, outcome)
         }
     };
-    write(server, call, op, statement, &outcome);
+    write(server, call, op, statement, &outcome).map_err(by_executor)?;
     Ok(Done::Reply(outcome))
 }
 
 /// A failure of findAndModify while it touches documents.
 fn by_executor(failure: Failure) -> Failure {
+    if failure.code == NOT_SIMULATED {
+        return failure;
+    }
     let message = format!(
         "Plan executor error during findAndModify :: caused by :: {}",
         failure.message

@@ -1,12 +1,12 @@
-//! find, count, distinct and aggregate.
+//! find, count and distinct.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bson::{Bson, Document, doc};
 
 use super::{cursors::Found, document, missing, natural, wrong_type};
 use crate::{
-    failure::{FAILED_TO_PARSE, Failure, Result},
+    failure::{BAD_VALUE, FAILED_TO_PARSE, Failure, Result},
     server::{
         SimServer,
         concern::Level,
@@ -14,48 +14,113 @@ use crate::{
     },
     store::{
         Namespace,
-        aggregate::Pipeline,
         project::Projection,
         query::Filter,
+        scope::{Scope, folded},
         sort::Sort,
-        value::{Key, truthy, whole},
+        value::{Key, show, show_document, truthy, whole},
     },
 };
 
-const FIRST_BATCH: usize = 101;
+pub(super) const FIRST_BATCH: usize = 101;
 
 /// The documents that match, as far as the read concern shows them.
-fn visible(server: &SimServer, call: &Call<'_>, ns: &Namespace, filter: &Filter) -> Vec<Document> {
-    let committed;
-    let store = if call.level == Level::Majority && server.membership.is_some() {
-        committed = server.data.committed_store(ns);
-        &committed
-    } else {
-        &server.data.store
+pub(super) fn visible(
+    server: &SimServer,
+    call: &Call<'_>,
+    ns: &Namespace,
+    filter: &Filter,
+) -> Result<Vec<Document>> {
+    let view = match call.level {
+        Level::Majority if server.membership.is_some() => Some(server.data.committed_store(ns)),
+        Level::Snapshot(at) => Some(server.data.store_at(ns, at)?),
+        _ => None,
     };
+    let store = view.as_ref().unwrap_or(&server.data.store);
     let Some(collection) = store.collection(ns) else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
-    collection
-        .find(filter)
-        .map(|(_, document)| document.clone())
-        .collect()
+    let found = collection.find(filter);
+    Ok(found.map(|(_, document)| document.clone()).collect())
+}
+
+/// Fails for a hint that names no index; the plan itself does not depend on it. `extra` is what the
+/// server's message says after the projection.
+pub(super) fn check_hint(
+    server: &SimServer,
+    ns: &Namespace,
+    command: &Document,
+    filter: &Document,
+    extra: &str,
+) -> Result<()> {
+    let Some(collection) = server.data.store.collection(ns) else {
+        return Ok(());
+    };
+    let known = match command.get("hint") {
+        None => true,
+        Some(Bson::String(name)) => collection.indexes.iter().any(|index| index.name == *name),
+        Some(Bson::Document(key)) if key.is_empty() => true,
+        Some(Bson::Document(key)) if key.contains_key("$natural") => {
+            if key.get("$natural").and_then(whole) != Some(1) {
+                return Err(Failure::not_simulated("hint of another order"));
+            }
+            true
+        }
+        Some(Bson::Document(key)) => collection.indexes.iter().any(|index| index.key() == *key),
+        Some(_) => {
+            let message = "Hint must be a string or an object";
+            return Err(Failure::new(FAILED_TO_PARSE, message));
+        }
+    };
+    if known {
+        return Ok(());
+    }
+    let tree = match filter.iter().next() {
+        Some((path, value)) if filter.len() == 1 => format!("{path} $eq {}", show(value)),
+        _ => "$and".to_owned(),
+    };
+    let shown = |field: &str| {
+        let value = command.get_document(field).cloned().unwrap_or_default();
+        show_document(&value)
+    };
+    let message = format!(
+        "error processing query: ns={ns}Tree: {tree}\nSort: {}\nProj: {}\n{extra} planner returned \
+         error :: caused by :: hint provided does not correspond to an existing index",
+        shown("sort"),
+        shown("projection"),
+    );
+    Err(Failure::new(BAD_VALUE, message))
+}
+
+impl SimServer {
+    /// Adds to a reply with a cursor the time of the snapshot that it was read from.
+    pub(super) fn at_snapshot(&self, mut reply: Document, call: &Call<'_>) -> Document {
+        if let Level::Snapshot(at) = call.level
+            && let Ok(cursor) = reply.get_document_mut("cursor")
+        {
+            cursor.insert("atClusterTime", at);
+        }
+        reply
+    }
 }
 
 pub(in crate::server) fn find(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let ns = call.namespace()?;
     let command = call.command;
-    let filter = Filter::parse(&document(command, "FindCommandRequest", "filter")?)?;
-    let sort = Sort::parse(&document(command, "FindCommandRequest", "sort")?)?;
+    let scope = Scope::of(command, "FindCommandRequest", server.wall(call.now))?;
+    let condition = document(command, "FindCommandRequest", "filter")?;
+    let filter = Filter::parse(&condition, &scope)?;
+    let sort = Sort::parse(&document(command, "FindCommandRequest", "sort")?, &scope)?;
     let projection = document(command, "FindCommandRequest", "projection")?;
-    let projection = Projection::parse(&projection)?;
+    let projection = Projection::parse(&projection, &scope)?;
     let limit = natural(command, "limit")?.filter(|limit| *limit > 0);
     let skip = natural(command, "skip")?.unwrap_or(0);
     let batch_size = natural(command, "batchSize")?.unwrap_or(FIRST_BATCH);
     let single = command.get("singleBatch").is_some_and(truthy);
 
+    check_hint(server, &ns, command, &condition, "")?;
     let exists = server.data.store.collection(&ns).is_some();
-    let mut documents = visible(server, call, &ns, &filter);
+    let mut documents = visible(server, call, &ns, &filter)?;
     sort.apply(&mut documents);
     let mut documents: Vec<Document> = documents.split_off(skip.min(documents.len()));
     let limited = limit.is_some_and(|limit| documents.len() >= limit);
@@ -73,18 +138,22 @@ pub(in crate::server) fn find(server: &mut SimServer, call: &Call<'_>) -> Result
         let cursor = doc! { "id": 0_i64, "ns": found.namespace, "firstBatch": [] };
         return Ok(Done::Reply(doc! { "cursor": cursor }));
     }
-    Ok(Done::Reply(server.open_cursor(found, batch_size, single)))
+    let reply = server.open_cursor(found, batch_size, single);
+    Ok(Done::Reply(server.at_snapshot(reply, call)))
 }
 
 pub(in crate::server) fn count(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let ns = call.namespace()?;
-    let filter = Filter::parse(&document(call.command, "count", "query")?)?;
+    let scope = Scope::of(call.command, "count", server.wall(call.now))?;
+    let condition = document(call.command, "count", "query")?;
+    let filter = Filter::parse(&condition, &scope)?;
+    check_hint(server, &ns, call.command, &condition, "")?;
     let skip = natural(call.command, "skip")?.unwrap_or(0);
     // A negative limit of count means its absolute value.
     let limit = call.command.get("limit").and_then(whole).unwrap_or(0);
     let limit = usize::try_from(limit.unsigned_abs()).unwrap_or(usize::MAX);
     let limit = if limit == 0 { usize::MAX } else { limit };
-    let all = visible(server, call, &ns, &filter).len();
+    let all = visible(server, call, &ns, &filter)?.len();
     let n = all.saturating_sub(skip).min(limit);
     Ok(Done::Reply(
         doc! { "n": i32::try_from(n).unwrap_or(i32::MAX) },
@@ -98,15 +167,29 @@ pub(in crate::server) fn distinct(server: &mut SimServer, call: &Call<'_>) -> Re
         None => return Err(missing("distinct", "key")),
         Some(other) => return Err(wrong_type("distinct", "key", other, "string")),
     };
-    let filter = Filter::parse(&document(call.command, "distinct", "query")?)?;
+    let scope = Scope::of(call.command, "distinct", server.wall(call.now))?;
+    let filter = Filter::parse(&document(call.command, "distinct", "query")?, &scope)?;
     let path: Vec<&str> = key.split('.').collect();
     let mut values = Vec::new();
-    for found in visible(server, call, &ns, &filter) {
+    for found in visible(server, call, &ns, &filter)? {
         gather(&Bson::Document(found), &path, &mut values);
     }
-    let mut seen = BTreeSet::new();
-    values.retain(|value| seen.insert(Key(value.clone())));
-    Ok(Done::Reply(doc! { "values": values }))
+    // In their order, each once: the first of those that are equal.
+    let mut distinct = BTreeMap::new();
+    for value in values {
+        let key = if scope.folds() {
+            folded(&value)
+        } else {
+            value.clone()
+        };
+        distinct.entry(Key(key)).or_insert(value);
+    }
+    let values: Vec<Bson> = distinct.into_values().collect();
+    let mut reply = doc! { "values": values };
+    if let Level::Snapshot(at) = call.level {
+        reply.insert("atClusterTime", at);
+    }
+    Ok(Done::Reply(reply))
 }
 
 /// Collects the values at a path, the elements of arrays one by one.
@@ -129,38 +212,4 @@ fn gather(value: &Bson, path: &[&str], values: &mut Vec<Bson>) {
         }
         _ => {}
     }
-}
-
-pub(in crate::server) fn aggregate(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
-    if whole(call.command.get("aggregate").unwrap_or(&Bson::Null)).is_some() {
-        return Err(Failure::not_simulated("aggregate on a database"));
-    }
-    let ns = call.namespace()?;
-    let stages = match call.command.get("pipeline") {
-        Some(Bson::Array(stages)) => stages,
-        None => return Err(missing("aggregate", "pipeline")),
-        Some(_) => {
-            let message = "'pipeline' option must be specified as an array";
-            return Err(Failure::new(crate::failure::TYPE_MISMATCH, message));
-        }
-    };
-    let cursor = match call.command.get("cursor") {
-        Some(Bson::Document(cursor)) => cursor,
-        None => {
-            let message = "The 'cursor' option is required, except for aggregate with the explain \
-                           argument";
-            return Err(Failure::new(FAILED_TO_PARSE, message));
-        }
-        Some(other) => return Err(wrong_type("aggregate", "cursor", other, "object")),
-    };
-    let batch_size = natural(cursor, "batchSize")?.unwrap_or(FIRST_BATCH);
-    let pipeline = Pipeline::parse(stages)?;
-    let everything = Filter::parse(&Document::new())?;
-    let documents = pipeline.run(visible(server, call, &ns, &everything))?;
-    let found = Found {
-        namespace: ns.to_string(),
-        documents: documents.into(),
-        knows_end: false,
-    };
-    Ok(Done::Reply(server.open_cursor(found, batch_size, false)))
 }
