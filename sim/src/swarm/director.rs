@@ -9,11 +9,10 @@ use super::{
     judge::Judge,
     observe::Observation,
     plan::{Plan, Rate, Topology},
-    profile::SET_FAULTS,
     workload::exponential,
     world::World,
 };
-use crate::{SimReplicaSet, choices::Choices};
+use crate::{Fault, FaultKind, SimReplicaSet, choices::Choices};
 
 /// The commands of the workload.
 const COMMANDS: [&str; 6] = [
@@ -34,6 +33,7 @@ const CODES: [i32; 14] = [
 pub(super) struct Director {
     choices: Box<dyn Choices>,
     servers: usize,
+    clients: u64,
     is_set: bool,
     /// When each fault happens next.
     next: BTreeMap<&'static str, (Instant, Duration)>,
@@ -50,13 +50,13 @@ enum Repair {
 
 impl Director {
     pub(super) fn new(plan: &Plan, choices: Box<dyn Choices>) -> Self {
-        let own = |rate: &&Rate| SET_FAULTS.contains(&rate.kind);
         Self {
             choices,
             servers: plan.topology.servers(),
+            clients: plan.clients as u64,
             is_set: matches!(plan.topology, Topology::Set(_)),
             next: BTreeMap::new(),
-            rates: plan.faults.iter().filter(own).copied().collect(),
+            rates: plan.faults.clone(),
             repairs: Vec::new(),
         }
     }
@@ -99,6 +99,7 @@ impl Director {
         for (_, repair) in std::mem::take(&mut self.repairs) {
             repair.carry_out(world);
         }
+        world.heal();
         let servers = self.servers;
         world.servers(&mut |all, now| {
             all.no_failures(servers);
@@ -135,8 +136,28 @@ impl Director {
                     true
                 })
             }
-            _ => false,
+            other => {
+                self.network_fault(other, world);
+                // The network tells when it takes effect.
+                false
+            }
         }
+    }
+
+    fn network_fault(&mut self, kind: &str, world: &mut dyn World) {
+        let Some(kind) = FaultKind::from_name(kind) else {
+            return;
+        };
+        let mut fault = Fault::draw(kind, &mut *self.choices);
+        fault.client = self.draw("clock of", self.clients) as usize;
+        // Some servers, or none: that means all of them.
+        if self.draw("all servers?", 3) > 0 {
+            let first = self.draw("struck", self.servers as u64) as usize;
+            let count = 1 + self.draw("struck too", self.servers as u64) as usize / 2;
+            let servers = self.servers;
+            fault = fault.on((0..count).map(|n| (first + n) % servers));
+        }
+        world.inject(&fault);
     }
 
     fn kill(&mut self, primary: bool, world: &mut dyn World, now: Instant) -> bool {

@@ -231,6 +231,13 @@ impl Plan {
         self.latency_min + self.latency_mean * 20
     }
 
+    /// Whether bytes may be corrupted: then a client may believe of its servers what is not true, and
+    /// nothing but its own safety can be asked of it.
+    #[must_use]
+    pub fn is_hostile(&self) -> bool {
+        self.has(crate::FaultKind::CorruptByte.name())
+    }
+
     /// Whether a fault may happen in this run.
     #[must_use]
     pub fn has(&self, kind: &str) -> bool {

@@ -6,7 +6,7 @@ use super::{
     observe::OpKind,
     plan::{Mode, Plan, Rate, Topology},
 };
-use crate::choices::Choices;
+use crate::{FaultKind, Nature, choices::Choices};
 
 /// The faults of servers and clocks.
 pub const SET_FAULTS: &[&str] = &[
@@ -119,9 +119,17 @@ impl Draws<'_> {
 
 pub(super) fn draw(seed: u64, profile: Profile, mode: Mode, choices: &mut dyn Choices) -> Plan {
     let mut d = Draws(choices);
+    // What the swarm draws of itself is everything but corrupt bytes, under which little can be
+    // asked of a client: they have some runs of their own.
+    let hostile = d.one_in("hostile?", 16) && profile == Profile::Swarm;
     let mut plan = base(seed, profile, mode, &mut d);
     plan.mix = mix(&mut d);
-    plan.faults = faults(profile, &mut d);
+    let of = if hostile {
+        Profile::HostileBytes
+    } else {
+        profile
+    };
+    plan.faults = faults(of, &mut d);
     match profile {
         Profile::Calm => plan.drops = 0,
         Profile::FailoverStorm => {
@@ -136,6 +144,10 @@ pub(super) fn draw(seed: u64, profile: Profile, mode: Mode, choices: &mut dyn Ch
         Profile::Wan => {
             plan.latency_min = d.ms("wan latency", 20, 150);
             plan.latency_mean = d.ms("wan jitter", 5, 100);
+            // A handshake takes several ways there and back.
+            plan.connect_timeout = plan.connect_timeout.max(Duration::from_secs(8));
+            plan.socket_timeout = plan.socket_timeout.map(|t| t.max(Duration::from_secs(5)));
+            plan.selection_timeout = plan.selection_timeout.max(Duration::from_secs(10));
         }
         Profile::ClockChaos | Profile::FlakyLan | Profile::HostileBytes | Profile::Swarm => {}
     }
@@ -215,23 +227,61 @@ fn mix(d: &mut Draws<'_>) -> Vec<(OpKind, u64)> {
     mix
 }
 
-fn faults(profile: Profile, d: &mut Draws<'_>) -> Vec<Rate> {
-    if profile == Profile::Calm {
-        return Vec::new();
+/// Whether a profile has a fault: `None` leaves it to the draw.
+fn wanted(profile: Profile, kind: &str) -> Option<bool> {
+    let among = |kinds: &[FaultKind]| kinds.iter().any(|k| k.name() == kind);
+    let network = FaultKind::from_name(kind);
+    let clock = network.is_some_and(|k| k.nature() == Nature::Clock);
+    match profile {
+        Profile::Calm => Some(false),
+        Profile::ClockChaos => Some(clock || kind == "step-down"),
+        Profile::FailoverStorm => Some(network.is_none()),
+        Profile::FlakyLan => Some(among(LAN)),
+        Profile::HostileBytes => Some(among(&[FaultKind::CorruptByte, FaultKind::Resegment])),
+        Profile::Wan if among(WAN) => Some(true),
+        _ if kind == FaultKind::CorruptByte.name() => Some(false),
+        Profile::Swarm | Profile::TinyPool | Profile::Wan => None,
     }
+}
+
+/// What happens in a near network.
+const LAN: &[FaultKind] = &[
+    FaultKind::AcceptSilence,
+    FaultKind::ConnectHang,
+    FaultKind::FinBetweenFrames,
+    FaultKind::FinInFrame,
+    FaultKind::PartialWrites,
+    FaultKind::Refuse,
+    FaultKind::Resegment,
+    FaultKind::Reset,
+    FaultKind::ResetInReply,
+    FaultKind::ResetInRequest,
+    FaultKind::Unreachable,
+];
+
+/// What happens on long ways.
+const WAN: &[FaultKind] = &[
+    FaultKind::BlackHole,
+    FaultKind::Clog,
+    FaultKind::DnsSlow,
+    FaultKind::SlowLink,
+    FaultKind::Trickle,
+];
+
+fn faults(profile: Profile, d: &mut Draws<'_>) -> Vec<Rate> {
     let mut rates = Vec::new();
-    for kind in SET_FAULTS.iter().copied() {
-        let (present, every) = (d.one_in("fault?", 2), d.log("fault", 4, 128));
-        let (present, every) = match profile {
-            Profile::FailoverStorm => (true, every / 4 + 3),
-            Profile::FlakyLan | Profile::HostileBytes | Profile::ClockChaos => (false, every),
-            _ => (present, every),
-        };
-        if present {
-            rates.push(Rate {
-                kind,
-                every: Duration::from_secs(every),
-            });
+    let network = FaultKind::ALL.iter().map(|kind| kind.name());
+    for kind in SET_FAULTS.iter().copied().chain(network) {
+        // Drawn also where the profile knows, so that the rest of the plan is the same.
+        let drawn = d.one_in("fault?", 2);
+        let every = d.log("fault", 8, 1_024);
+        if wanted(profile, kind).unwrap_or(drawn) {
+            let every = match profile {
+                Profile::Swarm => every,
+                _ => every / 8 + 3,
+            };
+            let every = Duration::from_secs(every);
+            rates.push(Rate { kind, every });
         }
     }
     rates

@@ -102,6 +102,13 @@ impl Deployment for Servers {
         }
     }
 
+    fn part(&mut self, servers: &[usize], now: Instant) {
+        match self {
+            Self::Set(set) => set.part(servers, now),
+            Self::Standalone(one) => one.part(servers, now),
+        }
+    }
+
     fn accept(&mut self, server: usize, connection: u64, now: Instant) -> bool {
         match self {
             Self::Set(set) => set.accept(server, connection, now),

@@ -39,6 +39,8 @@ const KNOWN_MAX: usize = 64;
 pub(super) struct Work {
     pub(super) facts: OpFacts,
     pub(super) give_up: Option<GiveUp>,
+    /// The deadline that the caller sets for each command (engine mode).
+    pub(super) limit: Option<Instant>,
     write_concern: Option<WriteConcern>,
     preference: ReadPreference,
     /// After how many batches a cursor is dropped.
@@ -111,7 +113,8 @@ impl Workload {
             && self.choices.draw("deadline?", self.plan.deadlines) == 0
         {
             let limit = 1 << self.choices.draw("deadline", 14);
-            work.facts.deadline = Some(now + Duration::from_millis(limit));
+            work.limit = Some(now + Duration::from_millis(limit));
+            work.facts.deadline = work.limit;
         } else if !matches!(work.facts.kind, OpKind::Causal | OpKind::FindMany) {
             work.facts.deadline = self.plan.command_bound().map(|bound| now + bound);
         }
@@ -192,6 +195,7 @@ impl Workload {
                 deadline: None,
             },
             give_up: None,
+            limit: None,
             write_concern,
             preference,
             batches_max: 1 << self.choices.draw("batches", 5),

@@ -2,7 +2,12 @@
 
 use mongo_client_core::time::Instant;
 
-use super::{observe::ClientCounts, observe::Phase, servers::Servers, workload::Work};
+use super::{
+    observe::{ClientCounts, Phase},
+    servers::Servers,
+    workload::Work,
+};
+use crate::Fault;
 
 /// A world in which the clients under test live.
 pub(super) trait World {
@@ -17,6 +22,12 @@ pub(super) trait World {
 
     /// Works on the servers.
     fn servers(&mut self, work: &mut dyn FnMut(&mut Servers, Instant));
+
+    /// Lets a fault of the network, of names or of a clock strike.
+    fn inject(&mut self, fault: &Fault);
+
+    /// Ends all faults of the network and of names.
+    fn heal(&mut self);
 
     /// What a client holds.
     fn counts(&self, client: usize, phase: Phase) -> ClientCounts;

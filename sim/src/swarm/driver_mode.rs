@@ -30,10 +30,10 @@ use super::{
     workload::{GiveUp, Work},
     world::World,
 };
-use crate::{Hosted, Sim, choices::Streams};
+use crate::{Fault, Hosted, Sim, choices::Streams};
 
 /// The driver's clients and their servers.
-pub(super) struct DriverWorld {
+pub(super) struct DriverMode {
     sim: Sim,
     hosted: Hosted<Servers>,
     clients: Vec<Client>,
@@ -46,7 +46,7 @@ struct Client {
     closed: Arc<AtomicBool>,
 }
 
-impl DriverWorld {
+impl DriverMode {
     pub(super) fn new(plan: &Plan, streams: &Streams, judge: &Judge) -> Self {
         let seed = streams.fork("executor").draw("seed", u64::MAX);
         let sim = Sim::new(seed);
@@ -98,7 +98,7 @@ impl DriverWorld {
     }
 }
 
-impl World for DriverWorld {
+impl World for DriverMode {
     fn now(&self) -> Instant {
         self.sim.now()
     }
@@ -136,6 +136,12 @@ impl World for DriverWorld {
     fn servers(&mut self, work: &mut dyn FnMut(&mut Servers, Instant)) {
         self.hosted.with(work);
     }
+
+    fn inject(&mut self, fault: &Fault) {
+        let _ = fault;
+    }
+
+    fn heal(&mut self) {}
 
     fn counts(&self, client: usize, phase: Phase) -> ClientCounts {
         let census = self.clients[client].handle.as_ref().map(Handle::census);
