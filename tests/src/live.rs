@@ -25,10 +25,21 @@ use mongo_client::{
 };
 use tokio::sync::Notify;
 
-use crate::rt;
+use crate::{deploy, rt};
 
 /// How long anything may take that has to happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a test on a shared deployment ([`deploy::uri`]), unless live tests are switched off.
+///
+/// # Panics
+///
+/// When the deployment is not there.
+pub fn on(deployment: &str, test: impl AsyncFnOnce(String)) {
+    if let Some(uri) = deploy::uri(deployment) {
+        rt::block_on(test(uri));
+    }
+}
 
 /// The options of a connection string, with frequent heartbeats and an application name that no
 /// other test has.

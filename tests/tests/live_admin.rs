@@ -13,10 +13,7 @@ async fn names(client: &Client) -> Vec<String> {
 
 #[test]
 fn a_database_is_dropped_by_its_name_or_by_its_handle() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let client = live::client(&uri);
         let dbs = [live::database(&client), live::database(&client)];
         for db in &dbs {
@@ -60,10 +57,7 @@ fn fsync_with_lock_and_async_is_an_error_that_names_both() {
 
 #[test]
 fn fsync_flushes_at_once_or_in_the_background() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         for fsync in [client.fsync(), client.fsync().async_(true)] {
             let reply = fsync.await.unwrap();

@@ -8,10 +8,7 @@ use mongo_client::{
     error::{Error, ErrorKind},
     options::{AuthMechanism, ClientOptions, Credential},
 };
-use mongo_client_tests::{
-    deploy::{self, PASSWORD},
-    live, rt,
-};
+use mongo_client_tests::{deploy::PASSWORD, live, rt};
 
 /// The options of the set with another user.
 fn options_as(uri: &str, credential: Credential) -> ClientOptions {
@@ -37,10 +34,7 @@ async fn whoami(client: &Client) -> Result<Option<String>, Error> {
 
 #[test]
 fn user_of_each_mechanism_logs_in_with_it() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         for (user, mechanism) in [
             ("sha1", AuthMechanism::ScramSha1),
             ("sha256", AuthMechanism::ScramSha256),
@@ -65,10 +59,7 @@ fn user_of_each_mechanism_logs_in_with_it() {
 
 #[test]
 fn mechanism_is_negotiated_when_none_is_given() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         for user in ["sha1", "sha256", "both"] {
             let client = live::build(options_as(&uri, credential(user, PASSWORD)));
             let who = whoami(&client).await;
@@ -82,10 +73,7 @@ fn mechanism_is_negotiated_when_none_is_given() {
 
 #[test]
 fn credentials_come_from_the_connection_string() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         for mechanism in ["SCRAM-SHA-1", "SCRAM-SHA-256"] {
             let uri = uri.replace("root:", "both:") + "&authMechanism=" + mechanism;
             let client = live::client(&uri);
@@ -100,10 +88,7 @@ fn credentials_come_from_the_connection_string() {
 
 #[test]
 fn wrong_password_is_an_authentication_error_at_once() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         for (user, mechanism) in [
             ("sha1", Some(AuthMechanism::ScramSha1)),
             ("sha256", Some(AuthMechanism::ScramSha256)),
@@ -132,10 +117,7 @@ fn wrong_password_is_an_authentication_error_at_once() {
 
 #[test]
 fn mechanism_that_the_user_lacks_is_an_authentication_error() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         for (user, mechanism) in [
             ("sha1", AuthMechanism::ScramSha256),
             ("sha256", AuthMechanism::ScramSha1),
@@ -150,10 +132,7 @@ fn mechanism_that_the_user_lacks_is_an_authentication_error() {
 
 #[test]
 fn client_that_was_refused_recovers_when_the_user_is_created() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         let root = live::client(&uri);
         let user = live::unique("late");
         let client = live::build(options_as(&uri, credential(&user, "pwd")));
@@ -172,10 +151,7 @@ fn client_that_was_refused_recovers_when_the_user_is_created() {
 
 #[test]
 fn without_credentials_the_server_is_reached_but_refuses() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         let mut options = live::options(&uri);
         options.credential = None;
         let client = live::build(options);
@@ -189,10 +165,7 @@ fn without_credentials_the_server_is_reached_but_refuses() {
 
 #[test]
 fn password_is_prepared_and_the_users_database_is_asked() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         let root = live::client(&uri);
         let db = live::database(&root);
         let create = doc! {
@@ -220,10 +193,7 @@ fn password_is_prepared_and_the_users_database_is_asked() {
 
 #[test]
 fn every_connection_of_a_busy_pool_is_logged_in() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         let client = live::client(&uri);
         let tasks: Vec<_> = (0..16)
             .map(|_| {

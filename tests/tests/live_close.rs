@@ -28,10 +28,7 @@ async fn leaves_no_connections(observer: &Client, app_name: &str) {
 
 #[test]
 fn a_closed_client_has_no_connections_and_opens_again_with_another_topology() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let mut options = live::options(&uri);
         let app_name = live::app_name(&options);
         let events = live::Recorder::attach(&mut options);
@@ -76,10 +73,7 @@ fn a_closed_client_has_no_connections_and_opens_again_with_another_topology() {
 
 #[test]
 fn a_cursor_of_an_earlier_topology_ends_with_an_error_and_is_dropped_without_harm() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let mut options = live::options(&uri);
         let events = live::Recorder::attach(&mut options);
         let client = live::build(options);

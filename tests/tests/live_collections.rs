@@ -6,14 +6,11 @@ use mongo_client::{
     IndexModel,
     options::{ChangeStreamPreAndPostImages, ClusteredIndex, ValidationLevel, Verbosity},
 };
-use mongo_client_tests::{deploy, live, rt};
+use mongo_client_tests::live;
 
 #[test]
 fn collections_are_created_changed_and_renamed() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let create = db
@@ -49,10 +46,7 @@ fn collections_are_created_changed_and_renamed() {
 
 #[test]
 fn what_stands_in_the_way_of_a_change_is_in_the_reply() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let things = db.collection::<Document>("things");
@@ -80,10 +74,7 @@ fn what_stands_in_the_way_of_a_change_is_in_the_reply() {
 
 #[test]
 fn counts_and_explanations() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let things = db.collection::<Document>("things");

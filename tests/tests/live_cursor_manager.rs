@@ -7,7 +7,7 @@ use mongo_client::{
     Client, Collection,
     cursor::{ClosedCursor, CursorManager},
 };
-use mongo_client_tests::{deploy, live, rt};
+use mongo_client_tests::live;
 
 /// Keeps what it is told of.
 #[derive(Debug, Default)]
@@ -43,10 +43,7 @@ async fn cursors(client: &Client, of: &Collection<Document>) -> usize {
 
 #[test]
 fn cursors_are_removed_by_their_ids_in_the_background() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let numbers = numbers(&client).await;
         let db = client.database(&numbers.namespace().db);
@@ -76,10 +73,7 @@ fn cursors_are_removed_by_their_ids_in_the_background() {
 
 #[test]
 fn a_manager_decides_when_a_dropped_cursor_is_removed() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let numbers = numbers(&client).await;
         let keeper = Arc::new(Keeper::default());

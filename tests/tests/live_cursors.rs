@@ -8,11 +8,7 @@ use mongo_client::{
     cursor::RawBatch,
     options::{CursorType, SelectionCriteria},
 };
-use mongo_client_tests::{
-    deploy,
-    live::{self, Recorder},
-    rt,
-};
+use mongo_client_tests::live::{self, Recorder};
 
 /// A client and the commands that it sends.
 fn recorded(uri: &str) -> (Client, Recorder) {
@@ -39,10 +35,7 @@ fn len(batch: &RawBatch) -> usize {
 
 #[test]
 fn batches_come_whole_and_undecoded() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let things = numbered(&db, 5).await;
@@ -69,10 +62,7 @@ fn batches_come_whole_and_undecoded() {
 
 #[test]
 fn a_tailable_cursor_says_that_there_is_nothing_yet() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let create = db.create_collection("things").capped(true).size(4096);
@@ -96,10 +86,7 @@ fn a_tailable_cursor_says_that_there_is_nothing_yet() {
 
 #[test]
 fn a_closed_cursor_is_gone_from_the_server() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let (client, log) = recorded(&uri);
         let db = live::database(&client);
         let things = numbered(&db, 5).await;
@@ -123,10 +110,7 @@ fn a_closed_cursor_is_gone_from_the_server() {
 
 #[test]
 fn later_batches_of_a_command_have_its_options() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, log) = recorded(&uri);
         let db = live::database(&client);
         numbered(&db, 5).await;
@@ -151,10 +135,7 @@ fn later_batches_of_a_command_have_its_options() {
 
 #[test]
 fn an_aggregation_that_writes_may_run_on_a_secondary() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, log) = recorded(&uri);
         let db = live::database(&client);
         let things = numbered(&db, 3).await;

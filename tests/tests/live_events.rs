@@ -19,10 +19,7 @@ use mongo_client_tests::{
 
 #[test]
 fn server_knows_the_clients_metadata() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let mut options = live::options(&uri);
         let app_name = live::app_name(&options);
         let mut wrapper = DriverInfo::default();
@@ -54,10 +51,7 @@ fn server_knows_the_clients_metadata() {
 
 #[test]
 fn events_of_a_login_hold_no_secrets() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         let mut options = live::options(&uri);
         options.credential = Some(
             Credential::builder()

@@ -143,10 +143,7 @@ fn unresolvable_host_is_told() {
 
 #[test]
 fn one_dead_seed_does_not_hinder_the_others() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let silent = Bogus::start(Manner::Silent).await.unwrap();
         let mut options = live::options(&uri);
         let address = silent.address();
@@ -203,10 +200,7 @@ const HARMS: [Fate; 4] = [
 
 #[test]
 fn lost_reply_of_an_insert_leaves_one_document_with_the_returned_id() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         for harm in HARMS {
             let (events, client, _proxy) = through_proxy(&uri, first("insert", harm)).await;
             let db = live::database(&client);
@@ -226,10 +220,7 @@ fn lost_reply_of_an_insert_leaves_one_document_with_the_returned_id() {
 
 #[test]
 fn lost_reply_of_an_increment_increments_once() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         for harm in HARMS {
             let (_, client, _proxy) = through_proxy(&uri, first("update", harm)).await;
             let db = live::database(&client);
@@ -254,10 +245,7 @@ fn lost_reply_of_an_increment_increments_once() {
 
 #[test]
 fn lost_reply_of_find_and_modify_returns_what_the_first_attempt_did() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         for harm in HARMS {
             let (_, client, _proxy) = through_proxy(&uri, first("findAndModify", harm)).await;
             let db = live::database(&client);
@@ -281,10 +269,7 @@ fn lost_reply_of_find_and_modify_returns_what_the_first_attempt_did() {
 
 #[test]
 fn lost_reply_of_insert_many_leaves_every_document_once() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         for harm in HARMS {
             let (_, client, _proxy) = through_proxy(&uri, first("insert", harm)).await;
             let db = live::database(&client);
@@ -305,10 +290,7 @@ fn lost_reply_of_insert_many_leaves_every_document_once() {
 
 #[test]
 fn lost_reply_of_a_read_is_read_again() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         for harm in HARMS {
             let (events, client, _proxy) = through_proxy(&uri, first("find", harm)).await;
             let db = live::database(&client);
@@ -326,10 +308,7 @@ fn lost_reply_of_a_read_is_read_again() {
 
 #[test]
 fn lost_reply_of_a_write_to_many_is_an_error_and_no_second_attempt() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (events, client, _proxy) = through_proxy(&uri, first("update", Fate::DropReply)).await;
         let db = live::database(&client);
         let counters = db.collection::<Document>("counters");
@@ -349,10 +328,7 @@ fn lost_reply_of_a_write_to_many_is_an_error_and_no_second_attempt() {
 
 #[test]
 fn lost_batch_of_a_cursor_is_an_error_not_a_gap() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (events, client, _proxy) = through_proxy(&uri, first("getMore", Fate::DropReply)).await;
         let db = live::database(&client);
         let numbers = db.collection::<Document>("numbers");
@@ -379,10 +355,7 @@ fn lost_batch_of_a_cursor_is_an_error_not_a_gap() {
 
 #[test]
 fn abandoned_operation_spoils_no_later_one() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let rule = first("find", Fate::HoldReply);
         let asked = Arc::new(tokio::sync::Notify::new());
         let notify = Arc::clone(&asked);
@@ -414,10 +387,7 @@ fn abandoned_operation_spoils_no_later_one() {
 
 #[test]
 fn reply_that_never_comes_ends_with_the_socket_timeout() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let impatient = format!("{uri}&socketTimeoutMS=2000&retryWrites=false");
         let (_, client, _proxy) = through_proxy(&impatient, first("insert", Fate::HoldReply)).await;
         let db = live::database(&client);

@@ -8,7 +8,7 @@ use mongo_client::{
     Collection, IndexModel,
     options::{CommitQuorum, IndexOptions, IndexVersion},
 };
-use mongo_client_tests::{deploy, live, rt};
+use mongo_client_tests::live;
 
 fn on(keys: Document) -> IndexModel {
     IndexModel::builder().keys(keys).build()
@@ -20,10 +20,7 @@ async fn names(collection: &Collection<Document>) -> Vec<String> {
 
 #[test]
 fn indexes_are_created_listed_and_dropped() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let things = db.collection::<Document>("things");
@@ -83,10 +80,7 @@ fn indexes_are_created_listed_and_dropped() {
 
 #[test]
 fn indexes_are_listed_in_a_session() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let things = db.collection::<Document>("things");

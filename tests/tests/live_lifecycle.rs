@@ -106,10 +106,7 @@ fn client_and_cursor_may_be_dropped_outside_and_after_their_runtime() {
 
 #[test]
 fn last_clone_dropped_leaves_no_connections() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let options = live::options(&uri);
         let app_name = live::app_name(&options);
         let client = live::build(options);
@@ -128,10 +125,7 @@ fn last_clone_dropped_leaves_no_connections() {
 
 #[test]
 fn shutdown_ends_all_clones_and_leaves_no_connections() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let options = live::options(&uri);
         let app_name = live::app_name(&options);
         let client = live::build(options);
@@ -210,10 +204,7 @@ async fn a_short_life(uri: &str) -> Vec<Event> {
 
 #[test]
 fn commands_start_before_they_end_and_each_ends_once() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let mut open = BTreeMap::new();
         let mut ended = 0;
         for event in a_short_life(&uri).await {
@@ -253,10 +244,7 @@ enum Stage {
 
 #[test]
 fn connections_are_created_ready_used_and_closed_in_this_order() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (mut stages, mut pools) = (BTreeMap::new(), BTreeMap::new());
         let mut checkouts = 0;
         for event in a_short_life(&uri).await {
@@ -321,10 +309,7 @@ fn kinds(topology: &TopologyDescription) -> (TopologyType, BTreeMap<ServerAddres
 
 #[test]
 fn topology_opens_first_closes_last_and_every_heartbeat_has_its_end() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let events: Vec<SdamEvent> = a_short_life(&uri)
             .await
             .into_iter()

@@ -33,10 +33,7 @@ fn count(document: &Document, key: &str) -> usize {
 
 #[test]
 fn members_of_a_standalone() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
 
         assert!(client.is_primary().await.unwrap());
@@ -67,10 +64,7 @@ fn members_of_a_standalone() {
 
 #[test]
 fn members_of_a_replica_set() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let client = live::client(&uri);
         assert!(client.is_primary().await.unwrap());
         assert!(!client.is_mongos().await.unwrap());
@@ -96,10 +90,7 @@ fn members_of_a_replica_set() {
 
 #[test]
 fn a_direct_connection_to_a_secondary_has_an_address_and_takes_no_writes() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let set = live::client(&uri);
         live::eventually("a secondary", || async {
             !set.secondaries().is_empty() || {
@@ -279,10 +270,7 @@ fn invalid_names_are_errors_of_the_first_operation() {
 /// The server has the same rules: what is let through, it takes.
 #[test]
 fn names_at_their_limits_are_taken_by_the_server() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let unique = live::unique("names");
         let db = client.database(&format!("{unique:x<63}"));

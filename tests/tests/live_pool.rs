@@ -38,10 +38,7 @@ async fn drop_after<F: IntoFuture>(operation: F, polls: usize) {
 
 #[test]
 fn operations_dropped_anywhere_leave_the_client_whole() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let mut options = live::options(&uri);
         options.max_pool_size = Some(4);
         let app_name = live::app_name(&options);
@@ -83,10 +80,7 @@ fn operations_dropped_anywhere_leave_the_client_whole() {
 
 #[test]
 fn cursor_goes_on_after_a_dropped_wait_without_losing_a_document() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let numbers = db.collection::<Document>("numbers");
@@ -120,10 +114,7 @@ fn cursor_goes_on_after_a_dropped_wait_without_losing_a_document() {
 
 #[test]
 fn connections_are_made_in_advance_for_the_minimum() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let mut options = live::options(&uri);
         options.min_pool_size = Some(5);
         let events = live::Recorder::attach(&mut options);
@@ -140,10 +131,7 @@ fn connections_are_made_in_advance_for_the_minimum() {
 
 #[test]
 fn both_ways_of_monitoring_find_the_members() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         for mode in [ServerMonitoringMode::Poll, ServerMonitoringMode::Stream] {
             let mut options = live::options(&uri);
             options.server_monitoring_mode = Some(mode);

@@ -29,10 +29,7 @@ async fn stored(collection: &Collection<Document>) -> u64 {
 
 #[test]
 fn topology_has_a_primary_and_two_secondaries() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let client = live::client(&uri);
         live::eventually("three members", || async {
             let topology = client.topology_description().await.unwrap();
@@ -48,10 +45,7 @@ fn topology_has_a_primary_and_two_secondaries() {
 
 #[test]
 fn one_seed_is_enough_to_find_the_primary() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let all = live::options(&uri);
         for seed in all.hosts.clone() {
             let mut options = live::options(&uri);
@@ -67,10 +61,7 @@ fn one_seed_is_enough_to_find_the_primary() {
 
 #[test]
 fn wrong_set_name_is_told_when_no_server_is_found() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let mut options = live::options(&uri);
         options.repl_set_name = Some("another".to_owned());
         options.server_selection_timeout = Some(std::time::Duration::from_secs(1));
@@ -85,10 +76,7 @@ fn wrong_set_name_is_told_when_no_server_is_found() {
 
 #[test]
 fn secondary_reads_go_to_secondaries_and_see_majority_writes() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, events, _) = recorded(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -119,10 +107,7 @@ fn secondary_reads_go_to_secondaries_and_see_majority_writes() {
 
 #[test]
 fn get_more_goes_to_the_secondary_that_holds_the_cursor() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, events, _) = recorded(&uri);
         let db = live::database(&client);
         let numbers = db.collection::<Document>("numbers");
@@ -154,10 +139,7 @@ fn get_more_goes_to_the_secondary_that_holds_the_cursor() {
 
 #[test]
 fn majority_concerns_are_sent_and_served() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, events, _) = recorded(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -186,10 +168,7 @@ fn majority_concerns_are_sent_and_served() {
 
 #[test]
 fn impossible_write_concern_is_reported_though_the_document_is_stored() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -209,10 +188,7 @@ fn impossible_write_concern_is_reported_though_the_document_is_stored() {
 
 #[test]
 fn causal_session_reads_its_own_writes_from_secondaries() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, events, _) = recorded(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -238,10 +214,7 @@ fn causal_session_reads_its_own_writes_from_secondaries() {
 
 #[test]
 fn cluster_time_is_gossiped_and_never_goes_back() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, events, _) = recorded(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -268,10 +241,7 @@ fn cluster_time_is_gossiped_and_never_goes_back() {
 
 #[test]
 fn implicit_sessions_are_used_again_one_after_the_other() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, events, _) = recorded(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -296,10 +266,7 @@ fn implicit_sessions_are_used_again_one_after_the_other() {
 
 #[test]
 fn session_of_a_cursor_returns_when_the_cursor_is_read_or_dropped() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, events, _) = recorded(&uri);
         let db = live::database(&client);
         let numbers = db.collection::<Document>("numbers");
@@ -323,10 +290,7 @@ fn session_of_a_cursor_returns_when_the_cursor_is_read_or_dropped() {
 
 #[test]
 fn explicit_session_cursor_is_read_within_its_session() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, events, _) = recorded(&uri);
         let db = live::database(&client);
         let numbers = db.collection::<Document>("numbers");
@@ -356,10 +320,7 @@ fn explicit_session_cursor_is_read_within_its_session() {
 
 #[test]
 fn sessions_are_ended_at_the_server_by_shutdown() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, events, _) = recorded(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");

@@ -122,10 +122,7 @@ fn options_as(uri: &str, mechanism: Option<AuthMechanism>, password: &str) -> Cl
 
 #[test]
 fn logins_with_passwords_show_no_secret_however_they_end() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         let watch = watch();
         let root = live::client(&uri);
         let admin = root.database("admin");
@@ -231,10 +228,7 @@ fn encrypted(folder: &Path) -> PathBuf {
 
 #[test]
 fn logins_with_certificates_show_neither_key_nor_its_password() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("X509") else {
-            return;
-        };
+    live::on("X509", async |uri| {
         let folder = Folder::new();
         let encrypted = encrypted(&folder.0);
         let watch = watch();

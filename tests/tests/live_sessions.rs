@@ -7,7 +7,6 @@ use mongo_client::{
     options::{DriverInfo, TransactionOptions, WriteConcern},
 };
 use mongo_client_tests::{
-    deploy,
     live::{self, Recorder},
     rt,
 };
@@ -36,10 +35,7 @@ async fn insert(db: &Database, id: i32) {
 
 #[test]
 fn a_snapshot_session_reads_one_point_in_time() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, recorder) = recorded(&uri);
         let db = live::database(&client);
         let things = db.collection::<Document>("things");
@@ -106,10 +102,7 @@ fn contradicting_options_are_refused_by_name() {
 
 #[test]
 fn writes_in_a_causal_session_follow_what_it_has_seen() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let (client, recorder) = recorded(&uri);
         let db = live::database(&client);
         let things = db.collection::<Document>("things");
@@ -160,10 +153,7 @@ async fn told(client: &Client) -> String {
 
 #[test]
 fn what_is_appended_to_the_metadata_is_told_by_new_connections() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let before = told(&client).await;
         assert!(!before.contains("wrapper"), "{before}");

@@ -94,10 +94,7 @@ async fn set_is_found(client: &Client) {
 
 #[test]
 fn records_lead_to_the_replica_set() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let text = format!("replicaSet={}", deploy::SET_NAME);
         let server = serve(zone(&targets(&uri), &text)).await;
         let client = live::build(options(&[&server], URI));
@@ -128,10 +125,7 @@ fn a_missing_text_is_no_error() {
 
 #[test]
 fn tls_is_on_unless_it_is_turned_off() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("TLS") else {
-            return;
-        };
+    live::on("TLS", async |uri| {
         let server = serve(zone(&targets(&uri), "")).await;
         let (_, query) = uri.split_once('?').unwrap();
         let rest: Vec<&str> = query.split('&').filter(|o| *o != "tls=true").collect();
@@ -151,10 +145,7 @@ fn tls_is_on_unless_it_is_turned_off() {
 
 #[test]
 fn the_strings_of_a_text_are_joined_and_its_source_is_used() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         let mut zone = zone(&targets(&uri), "");
         let strings = ["replicaS", "et=rs&auth", "", "Source=admin"].map(|s| s.into());
         zone.set(HOST, vec![Record::new(9, Data::Txt(strings.to_vec()))]);
@@ -427,10 +418,7 @@ fn targets_outside_the_domain_are_refused() {
 
 #[test]
 fn a_suffix_of_choice_takes_the_place_of_the_domain() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let mut zone = Zone::new();
         zone.set_service("cluster.example.test", &targets(&uri));
         let server = serve(zone).await;
@@ -449,10 +437,7 @@ fn a_suffix_of_choice_takes_the_place_of_the_domain() {
 
 #[test]
 fn another_service_is_asked_for_by_its_name() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let mut zone = Zone::new();
         let records = targets(&uri).into_iter();
         let records = records.map(|(host, port)| Record::srv(&host, port));
@@ -467,10 +452,7 @@ fn another_service_is_asked_for_by_its_name() {
 
 #[test]
 fn as_many_hosts_are_taken_as_wanted() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let server = serve(zone(&targets(&uri), "")).await;
         // One seed finds the others.
         let one = format!("{URI}&srvMaxHosts=1");

@@ -92,10 +92,7 @@ fn full(question: &Question, records: &[(String, Record)]) -> Vec<u8> {
 
 #[test]
 fn the_longest_answer_is_read_to_its_end() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let targets = live::options(&uri)
             .hosts
             .into_iter()
@@ -205,10 +202,7 @@ fn chain(len: usize) -> Vec<(String, Record)> {
 
 #[test]
 fn chains_of_aliases_are_followed_for_a_few_steps() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let host = live::options(&uri).hosts.remove(0);
         let ServerAddress::Tcp { host, port } = host else {
             panic!("{host}");

@@ -272,10 +272,7 @@ fn a_target_outside_the_domain_is_left_out() {
 
 #[test]
 fn polling_ends_when_the_servers_are_a_replica_set() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let members = uri.trim_start_matches("mongodb://");
         let members = members.split('/').next().unwrap().split(',');
         let found = members.map(|member| {

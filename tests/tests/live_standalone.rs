@@ -33,10 +33,7 @@ async fn numbered(collection: &Collection<Document>, count: i32) {
 
 #[test]
 fn inserted_documents_are_found_with_their_ids() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -59,10 +56,7 @@ fn inserted_documents_are_found_with_their_ids() {
 
 #[test]
 fn documents_are_read_and_written_as_the_callers_type() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let people = db.collection::<Person>("people");
@@ -90,10 +84,7 @@ fn documents_are_read_and_written_as_the_callers_type() {
 
 #[test]
 fn updates_and_deletes_say_what_they_changed() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let numbers = db.collection::<Document>("numbers");
@@ -132,10 +123,7 @@ fn updates_and_deletes_say_what_they_changed() {
 
 #[test]
 fn find_and_modify_verbs_return_the_document_before_or_after() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let people = db.collection::<Person>("people");
@@ -163,10 +151,7 @@ fn find_and_modify_verbs_return_the_document_before_or_after() {
 
 #[test]
 fn counts_distinct_values_and_aggregates_agree() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let numbers = db.collection::<Document>("numbers");
@@ -200,10 +185,7 @@ fn counts_distinct_values_and_aggregates_agree() {
 
 #[test]
 fn cursor_gives_every_document_once_over_many_batches() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let mut options = live::options(&uri);
         let events = live::Recorder::attach(&mut options);
         let client = live::build(options);
@@ -225,10 +207,7 @@ fn cursor_gives_every_document_once_over_many_batches() {
 
 #[test]
 fn cursor_dropped_midway_is_killed_at_the_server() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let mut options = live::options(&uri);
         let app_name = live::app_name(&options);
         let events = live::Recorder::attach(&mut options);
@@ -260,10 +239,7 @@ fn cursor_dropped_midway_is_killed_at_the_server() {
 
 #[test]
 fn limit_ends_a_cursor_and_tailable_cursor_waits_for_more() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let log = db.create_collection("log").capped(true).size(1 << 20);
@@ -293,10 +269,7 @@ fn limit_ends_a_cursor_and_tailable_cursor_waits_for_more() {
 
 #[test]
 fn databases_and_collections_are_listed() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         numbered(&db.collection("numbers"), 3).await;
@@ -335,10 +308,7 @@ fn databases_and_collections_are_listed() {
 
 #[test]
 fn duplicate_key_is_a_write_error_that_says_so() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -363,10 +333,7 @@ fn duplicate_key_is_a_write_error_that_says_so() {
 
 #[test]
 fn insert_many_stops_at_a_refused_document_only_when_ordered() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let documents = [
@@ -406,10 +373,7 @@ fn insert_many_stops_at_a_refused_document_only_when_ordered() {
 
 #[test]
 fn insert_many_splits_what_one_command_cannot_hold() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let mut options = live::options(&uri);
         let events = live::Recorder::attach(&mut options);
         let client = live::build(options);
@@ -431,10 +395,7 @@ fn insert_many_splits_what_one_command_cannot_hold() {
 
 #[test]
 fn refused_command_is_a_command_error_with_the_servers_words() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
 
@@ -461,10 +422,7 @@ fn refused_command_is_a_command_error_with_the_servers_words() {
 
 #[test]
 fn unacknowledged_write_arrives_though_nobody_waits_for_it() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -485,10 +443,7 @@ fn unacknowledged_write_arrives_though_nobody_waits_for_it() {
 
 #[test]
 fn operations_of_many_tasks_share_a_small_pool() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let mut options = live::options(&uri);
         options.max_pool_size = Some(3);
         let app_name = live::app_name(&options);

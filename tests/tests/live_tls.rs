@@ -64,10 +64,7 @@ async fn whoami(client: &Client) -> Result<String, Error> {
 
 #[test]
 fn servers_of_the_trusted_authority_are_used() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("TLS") else {
-            return;
-        };
+    live::on("TLS", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -84,10 +81,7 @@ fn servers_of_the_trusted_authority_are_used() {
 
 #[test]
 fn servers_of_another_authority_are_refused() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("TLS") else {
-            return;
-        };
+    live::on("TLS", async |uri| {
         let why = refusal(options_with(&uri, trusting("other-ca.pem"))).await;
         assert!(why.to_lowercase().contains("certificate"), "{why}");
 
@@ -101,10 +95,7 @@ fn servers_of_another_authority_are_refused() {
 
 #[test]
 fn server_with_a_certificate_for_another_host_is_refused() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("X509") else {
-            return;
-        };
+    live::on("X509", async |uri| {
         let mut options = live::options(&uri);
         let proxy = Proxy::transparent("127.0.0.2", options.hosts[0].to_string())
             .await
@@ -165,10 +156,7 @@ fn revoked_certificate_is_refused_only_with_the_list() {
 
 #[test]
 fn list_without_the_servers_certificate_lets_it_pass() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("TLS") else {
-            return;
-        };
+    live::on("TLS", async |uri| {
         let tls = trusting("ca.pem").crl_file_path(file("crl.pem"));
         ping(&live::build(options_with(&uri, tls))).await.unwrap();
     });
@@ -189,10 +177,7 @@ fn tls_and_plain_do_not_meet() {
 
 #[test]
 fn client_certificate_logs_in_by_x509() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("X509") else {
-            return;
-        };
+    live::on("X509", async |uri| {
         let client = live::client(&uri);
         assert_eq!(whoami(&client).await.unwrap(), "O=Kit,OU=users,CN=client");
         let db = live::database(&client);
@@ -204,10 +189,7 @@ fn client_certificate_logs_in_by_x509() {
 
 #[test]
 fn encrypted_key_is_read_with_its_password() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("X509") else {
-            return;
-        };
+    live::on("X509", async |uri| {
         let encrypted = uri.replace("client.pem", "client-encrypted.pem");
         let with =
             |password: &str| encrypted.clone() + "&tlsCertificateKeyFilePassword=" + password;
@@ -231,10 +213,7 @@ fn encrypted_key_is_read_with_its_password() {
 
 #[test]
 fn x509_without_a_certificate_or_with_a_strangers_fails_to_log_in() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("X509") else {
-            return;
-        };
+    live::on("X509", async |uri| {
         // A server's certificate: trusted, but nobody's user.
         let stranger = uri.replace("client.pem", "server.pem");
         let error = whoami(&live::client(&stranger)).await.unwrap_err();

@@ -31,10 +31,7 @@ fn name_and_port(host: &ServerAddress) -> (String, u16) {
 
 #[test]
 fn hosts_and_connection_strings_of_one_list_lead_to_the_set() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let options = live::options(&uri);
         let set = options.repl_set_name.as_deref().unwrap();
         let hosts = [
@@ -60,10 +57,7 @@ fn hosts_and_connection_strings_of_one_list_lead_to_the_set() {
 
 #[test]
 fn the_port_of_a_host_wins_over_the_separate_one() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let (name, port) = name_and_port(&live::options(&uri).hosts[0]);
         let without = Client::builder().hosts([&name]).unwrap().port(port);
         let with = Client::builder().hosts([format!("{name}:{port}")]);
@@ -85,10 +79,7 @@ fn the_port_of_a_host_wins_over_the_separate_one() {
 /// An IPv6 literal with and without a port, by an entry of a list and in a connection string.
 #[test]
 fn an_ipv6_literal_has_the_separate_port_unless_it_has_its_own() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let target = live::options(&uri).hosts[0].to_string();
         let proxy = match Proxy::transparent("::1", target).await {
             Ok(proxy) => proxy,
@@ -119,10 +110,7 @@ fn an_ipv6_literal_has_the_separate_port_unless_it_has_its_own() {
 
 #[test]
 fn the_last_user_and_password_of_one_list_log_in() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         let options = live::options(&uri);
         let set = options.repl_set_name.as_deref().unwrap();
         let host = |n: usize| options.hosts[n].to_string();
@@ -152,10 +140,7 @@ fn the_last_user_and_password_of_one_list_log_in() {
 
 #[test]
 fn standalones_of_one_list_are_dropped() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let target = live::options(&uri).hosts[0].to_string();
         let proxy = Proxy::transparent("127.0.0.1", &target).await.unwrap();
         let alone = format!("mongodb://{}/", proxy.address());
@@ -177,10 +162,7 @@ fn standalones_of_one_list_are_dropped() {
 /// Two servers that know nothing of each other, whichever answers first.
 #[test]
 fn destructive_two_standalones_of_one_list_are_both_dropped() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let Some(other) = deploy::own_cluster("options-standalone", Plan::standalone()) else {
             return;
         };
@@ -218,10 +200,7 @@ fn destructive_two_standalones_of_one_list_are_both_dropped() {
 
 #[test]
 fn without_connect_nothing_happens_before_the_first_operation() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let mut options = live::options(&uri);
         let patient = live::Recorder::attach(&mut options);
         let client = build(Client::builder().options(options).connect(false)).unwrap();
@@ -244,10 +223,7 @@ fn without_connect_nothing_happens_before_the_first_operation() {
 
 #[test]
 fn hedged_reads_are_served_as_if_nothing_had_been_said() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let hedge = HedgedReadOptions::builder().enabled(true).build();
         let hedged = ReadPreferenceOptions::builder().hedge(hedge).build();
         let mut options = live::options(&uri);

@@ -25,10 +25,7 @@ use mongo_client_tests::{
 
 #[test]
 fn tag_sets_that_nobody_has_find_nobody_unless_the_empty_one_follows() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let tagged = format!("{uri}&readPreference=secondary&readPreferenceTags=dc:nowhere");
         let mut options = live::options(&tagged);
         options.server_selection_timeout = Some(Duration::from_secs(1));
@@ -42,10 +39,7 @@ fn tag_sets_that_nobody_has_find_nobody_unless_the_empty_one_follows() {
 
 #[test]
 fn a_staleness_must_be_one_that_can_be_told() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         for (seconds, refused) in [(1, true), (89, true), (120, false)] {
             let options = live::options(&format!(
                 "{uri}&readPreference=secondaryPreferred&maxStalenessSeconds={seconds}"

@@ -34,10 +34,7 @@ async fn assert_refused_for_its_certificate(options: ClientOptions) {
 
 #[test]
 fn ssl_and_its_authorities_decide_who_is_trusted() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("TLS") else {
-            return;
-        };
+    live::on("TLS", async |uri| {
         let (ours, others) = (file("ca.pem"), file("other-ca.pem"));
         for trusting in [
             format!("ssl=true&ssl_ca_certs={ours}"),
@@ -67,10 +64,7 @@ fn ssl_and_its_authorities_decide_who_is_trusted() {
 
 #[test]
 fn names_are_matched_unless_ssl_match_hostname_is_off() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("X509") else {
-            return;
-        };
+    live::on("X509", async |uri| {
         let target = live::options(&uri).hosts[0].to_string();
         let proxy = Proxy::transparent("127.0.0.2", target).await.unwrap();
         let uri = format!("mongodb://{}/", proxy.address());
@@ -109,10 +103,7 @@ fn revoked_certificates_are_those_of_ssl_crlfile() {
 
 #[test]
 fn certificate_and_key_are_of_one_file_or_of_two() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("X509") else {
-            return;
-        };
+    live::on("X509", async |uri| {
         let login = "authMechanism=MONGODB-X509&authSource=%24external";
         let login = format!("ssl_ca_certs={}&{login}", file("ca.pem"));
         let password = format!("ssl_pem_passphrase={}", deploy::PASSWORD);
@@ -141,10 +132,7 @@ fn certificate_and_key_are_of_one_file_or_of_two() {
 
 #[test]
 fn the_two_families_do_not_contradict_each_other() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("TLS") else {
-            return;
-        };
+    live::on("TLS", async |uri| {
         let (ours, others) = (file("ca.pem"), file("other-ca.pem"));
         let same = format!("ssl_ca_certs={ours}&tlsCAFile={ours}");
         ping(&live::build(options(&uri, &same))).await.unwrap();

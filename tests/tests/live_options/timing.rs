@@ -16,9 +16,7 @@ use mongo_client::{
     options::{ClientOptions, ServerAddress, ServerMonitoringMode},
 };
 use mongo_client_tests::{
-    deploy,
     live::{self, Event},
-    rt,
     secure::ping,
 };
 
@@ -51,10 +49,7 @@ fn idle(event: &CmapEvent) -> Option<u32> {
 
 #[test]
 fn an_idle_connection_is_closed_and_the_next_operation_has_another() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let limit = Duration::from_millis(300);
         let mut options = live::options(&format!("{uri}?maxIdleTimeMS=300"));
         assert_eq!(options.max_idle_time, Some(limit));
@@ -83,10 +78,7 @@ fn an_idle_connection_is_closed_and_the_next_operation_has_another() {
 
 #[test]
 fn idle_connections_are_replaced_as_the_minimum_demands() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let limits = "maxIdleTimeMS=200&minPoolSize=2";
         let mut options = live::options(&format!("{uri}?{limits}"));
         let events = live::Recorder::attach(&mut options);
@@ -132,10 +124,7 @@ const SLACK: Duration = Duration::from_millis(60);
 
 #[test]
 fn servers_are_checked_as_often_as_asked() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         const ROUNDS: u32 = 4;
         for millis in [500, 1_100] {
             let asked = Duration::from_millis(millis);
@@ -165,10 +154,7 @@ fn servers_are_checked_as_often_as_asked() {
 
 #[test]
 fn operations_that_wait_have_servers_checked_every_half_second_at_most() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let nobody = "readPreference=secondary&readPreferenceTags=dc:nowhere";
         let mut options = live::options(&format!("{uri}&{nobody}"));
         // Nothing but the waiting operation asks within the test.

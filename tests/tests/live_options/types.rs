@@ -9,7 +9,7 @@ use mongo_client::{
         date_time, uuid_csharp_legacy, uuid_java_legacy, uuid_python_legacy, uuid_standard,
     },
 };
-use mongo_client_tests::{deploy, live, rt};
+use mongo_client_tests::live;
 use serde::{Deserialize, Serialize};
 
 /// A time with a part of a millisecond, before 1970: 1 ms and a half.
@@ -72,10 +72,7 @@ fn precise() -> Times {
 
 #[test]
 fn date_times_of_all_crates_are_stored_as_those_of_bson() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let times = db.collection::<Times>("times");
@@ -123,10 +120,7 @@ struct Naive {
 
 #[test]
 fn date_times_that_a_type_cannot_express_are_errors() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let plain = db.collection::<Document>("times");
@@ -160,10 +154,7 @@ struct Ids {
 
 #[test]
 fn uuids_are_stored_and_read_in_the_representation_of_their_field() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let options = live::options(&format!("{uri}?uuidRepresentation=javaLegacy"));
         let representation = options.uuid_representation.unwrap();
         assert_eq!(representation, UuidRepresentation::JavaLegacy);
@@ -213,10 +204,7 @@ fn uuids_are_stored_and_read_in_the_representation_of_their_field() {
 
 #[test]
 fn documents_are_of_the_type_of_their_collection() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let plain = db.collection::<Document>("people");

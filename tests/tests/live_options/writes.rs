@@ -9,18 +9,11 @@ use mongo_client::{
     event::cmap::CmapEvent,
     options::{DatabaseOptions, ReadPreference, SelectionCriteria, WriteConcern},
 };
-use mongo_client_tests::{
-    deploy,
-    live::{self, Event},
-    rt,
-};
+use mongo_client_tests::live::{self, Event};
 
 #[test]
 fn write_concerns_are_sent_as_they_are_given_and_served() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         for (options, sent) in [
             ("w=1", doc! { "w": 1 }),
             ("w=2&wtimeout=20000", doc! { "w": 2, "wtimeout": 20_000 }),
@@ -58,10 +51,7 @@ fn as_number(value: &bson::Bson) -> Option<i64> {
 
 #[test]
 fn a_write_that_is_not_replicated_in_time_says_so() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let client = live::client(&uri);
         let db = live::database(&client);
         let people = db.collection::<Document>("people");
@@ -89,10 +79,7 @@ fn assert_names(error: &Error, names: [&str; 2]) {
 
 #[test]
 fn write_concerns_without_a_meaning_are_refused_by_name_before_anything_is_sent() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let journal = WriteConcern::builder().journal(true);
         let fsync = WriteConcern::builder().fsync(true);
         let mut both = journal.clone();
@@ -132,10 +119,7 @@ fn write_concerns_without_a_meaning_are_refused_by_name_before_anything_is_sent(
 
 #[test]
 fn writes_without_an_acknowledgment_leave_their_connection_in_use() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let mut options = live::options(&format!("{uri}?w=0&maxPoolSize=1"));
         let events = live::Recorder::attach(&mut options);
         let client = live::build(options);
@@ -173,10 +157,7 @@ fn writes_without_an_acknowledgment_leave_their_connection_in_use() {
 
 #[test]
 fn options_of_a_database_win_over_those_of_the_client() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("REPLICA_SET") else {
-            return;
-        };
+    live::on("REPLICA_SET", async |uri| {
         let mut options = live::options(&format!("{uri}&w=majority&readConcernLevel=majority"));
         let events = live::Recorder::attach(&mut options);
         let client = live::build(options);

@@ -98,10 +98,7 @@ fn unknown_compressors_are_warned_of_and_skipped() {
 
 #[test]
 fn logins_and_passwords_are_never_compressed() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("AUTH") else {
-            return;
-        };
+    live::on("AUTH", async |uri| {
         let admin = live::client(&uri).database("admin");
         let hello = admin.run_command(doc! { "hello": 1 }).await.unwrap();
         let primary = hello.get_str("primary").unwrap();

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use mongo_client_tests::{deploy, live, rt, secure::ping};
+use mongo_client_tests::{live, secure::ping};
 
 /// Prints, for each TCP socket of process 1 to port 2: keep-alive, no-delay, idle, interval, probes.
 const READER: &str = r"
@@ -52,10 +52,7 @@ fn sockets(port: u16) -> Option<Vec<Vec<u32>>> {
 
 #[test]
 fn sockets_are_kept_alive_unless_asked_not_to_and_never_delay() {
-    rt::block_on(async {
-        let Some(uri) = deploy::uri("STANDALONE") else {
-            return;
-        };
+    live::on("STANDALONE", async |uri| {
         let port = live::options(&uri).hosts[0].port().unwrap();
         for keep_alive in [None, Some(true), Some(false)] {
             let mut options = live::options(&uri);
