@@ -419,7 +419,7 @@ impl<D: Deployment> EngineWorld<D> {
                 self.pump_servers();
             }
             Delivery::Connected { connection } => self.connected(connection),
-            Delivery::DialFailed { owner, why } => self.not_connected(owner, why),
+            Delivery::DialFailed { owner, why, .. } => self.not_connected(owner, why),
             Delivery::ToClient { connection } => self.read(connection),
             Delivery::ToServer { connection } => {
                 let bytes = self.network.arrived(connection, Way::ToServer);

@@ -1,25 +1,33 @@
 //! The seeded single-thread executor and its virtual clock.
 
+mod events;
+mod tasks;
+
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::BTreeMap,
     future::Future,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Wake, Waker},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use mongo_client_driver::{
     Instant,
-    core::rng::Rng,
     runtime::{BoxFuture, RuntimeGone},
 };
 
+pub(crate) use self::events::{Event, EventId};
+use self::{
+    events::Events,
+    tasks::{TaskId, TaskWaker, Tasks},
+};
 use crate::{
+    choices::{Choices, Seeded},
+    clock::Clocks,
     datagram::NameServer,
     machinery::Machinery,
-    net::{Listener, SharedPipe},
+    net::{Listener, fabric::Fabric},
 };
 
 /// More task polls than this without time moving is a busy loop.
@@ -57,53 +65,28 @@ pub struct Sim {
 
 pub(crate) struct World {
     pub(crate) now: Instant,
-    pub(crate) rng: Rng,
+    pub(crate) choices: Box<dyn Choices>,
     pub(crate) stats: Stats,
     pub(crate) listeners: BTreeMap<String, Listener>,
     pub(crate) connection_ids: u64,
     pub(crate) name_server: Option<NameServer>,
     /// How long work off the executor takes.
     pub(crate) offload: Duration,
-    tasks: BTreeMap<u64, Option<BoxFuture<'static, ()>>>,
-    next_task: u64,
+    /// The network with faults, and when it wants to be called.
+    pub(crate) fabric: Option<Fabric>,
+    pub(crate) fabric_due: Option<Instant>,
+    /// The clocks of the clients.
+    clocks: Vec<Clocks>,
+    /// One poll in so many is one that nothing asked for, and one in so many reads and writes is
+    /// put off; 0: none.
+    pub(crate) yields: u64,
+    tasks: Tasks,
+    main: Arc<TaskWaker>,
+    own: Weak<Mutex<Self>>,
     stopped: bool,
-    ready: Vec<u64>,
-    events: BinaryHeap<Reverse<(Instant, u64)>>,
-    payloads: BTreeMap<u64, Event>,
-    next_event: u64,
-}
-
-/// Something that happens at an instant.
-pub(crate) enum Event {
-    Call(Box<dyn FnOnce() + Send>),
-    Wake(Waker),
-    Deliver(SharedPipe, usize),
-    Close(SharedPipe, std::io::ErrorKind),
-}
-
-const MAIN: u64 = 0;
-
-struct TaskWaker {
-    id: u64,
-    world: Arc<Mutex<World>>,
-}
-
-impl Wake for TaskWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let _own = Machinery::enter();
-        let mut world = lock(&self.world);
-        world.stats.wakes += 1;
-        if self.id == MAIN {
-            world.stats.main_wakes += 1;
-        }
-        if !world.ready.contains(&self.id) {
-            world.ready.push(self.id);
-        }
-    }
+    events: Events,
+    event_count: u64,
+    poll_count: u64,
 }
 
 pub(crate) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
@@ -114,25 +97,35 @@ impl Sim {
     /// Creates a simulation whose every choice follows from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let world = World {
-            now: BEGINNING,
-            rng: Rng::from_seed(seed),
-            stats: Stats::default(),
-            listeners: BTreeMap::new(),
-            connection_ids: 0,
-            name_server: None,
-            offload: Duration::ZERO,
-            tasks: BTreeMap::new(),
-            next_task: MAIN + 1,
-            stopped: false,
-            ready: Vec::with_capacity(64),
-            events: BinaryHeap::with_capacity(64),
-            payloads: BTreeMap::new(),
-            next_event: 0,
-        };
-        Self {
-            world: Arc::new(Mutex::new(world)),
-        }
+        Self::with_choices(Box::new(Seeded::new(seed)))
+    }
+
+    /// Creates a simulation whose executor draws from these choices.
+    #[must_use]
+    pub fn with_choices(choices: Box<dyn Choices>) -> Self {
+        let world = Arc::new_cyclic(|own: &Weak<Mutex<World>>| {
+            Mutex::new(World {
+                now: BEGINNING,
+                choices,
+                stats: Stats::default(),
+                listeners: BTreeMap::new(),
+                connection_ids: 0,
+                name_server: None,
+                offload: Duration::ZERO,
+                fabric: None,
+                fabric_due: None,
+                clocks: Vec::new(),
+                yields: 0,
+                tasks: Tasks::new(),
+                main: TaskWaker::new(TaskId::MAIN, own),
+                own: Weak::clone(own),
+                stopped: false,
+                events: Events::default(),
+                event_count: 0,
+                poll_count: 0,
+            })
+        });
+        Self { world }
     }
 
     /// The virtual time.
@@ -150,7 +143,25 @@ impl Sim {
     /// How many spawned tasks have not ended.
     #[must_use]
     pub fn tasks_alive(&self) -> usize {
-        lock(&self.world).tasks.len()
+        lock(&self.world).tasks.alive()
+    }
+
+    /// How many events have happened: pops of the queue that were delivered.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        lock(&self.world).event_count
+    }
+
+    /// How often a task was polled.
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        lock(&self.world).poll_count
+    }
+
+    /// Lets one poll in so many be one that nothing asked for, and puts one in so many reads and
+    /// writes of hosted servers' connections off: the task is woken at once. 0, the beginning: none.
+    pub fn set_yields(&self, one_in: u64) {
+        lock(&self.world).yields = one_in;
     }
 
     /// Runs a future and all spawned tasks until the future is ready.
@@ -161,14 +172,19 @@ impl Sim {
     /// time moving, or when the future takes more than a day.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
-        let waker = self.waker(MAIN);
-        lock(&self.world).ready.push(MAIN);
+        let waker = {
+            let mut world = lock(&self.world);
+            if world.main.queue() {
+                world.tasks.ready.push(TaskId::MAIN);
+            }
+            Waker::from(Arc::clone(&world.main))
+        };
         let mut polls = 0_u64;
         let end = self.now() + TIME_MAX;
         loop {
             let next = lock(&self.world).next_ready();
             match next {
-                Some(MAIN) => {
+                Some(TaskId::MAIN) => {
                     if let Poll::Ready(out) = future.as_mut().poll(&mut Context::from_waker(&waker))
                     {
                         return out;
@@ -222,7 +238,7 @@ impl Sim {
     /// Drops all spawned tasks, as a runtime does that is shut down; it can be used again, as if it
     /// were the next one.
     pub fn drop_tasks(&self) {
-        let tasks = std::mem::take(&mut lock(&self.world).tasks);
+        let tasks = lock(&self.world).tasks.clear();
         drop(tasks);
     }
 
@@ -232,7 +248,7 @@ impl Sim {
         let tasks = {
             let mut world = lock(&self.world);
             world.stopped = true;
-            std::mem::take(&mut world.tasks)
+            world.tasks.clear()
         };
         drop(tasks);
     }
@@ -244,38 +260,27 @@ impl Sim {
             drop(world);
             return Err(RuntimeGone);
         }
-        let id = world.next_task;
-        world.next_task += 1;
         world.stats.spawns += 1;
-        world.tasks.insert(id, Some(task));
-        world.ready.push(id);
+        let World { tasks, own, .. } = &mut *world;
+        tasks.insert(task, own);
         Ok(())
     }
 
-    fn waker(&self, id: u64) -> Waker {
-        let _own = Machinery::enter();
-        Waker::from(Arc::new(TaskWaker {
-            id,
-            world: Arc::clone(&self.world),
-        }))
-    }
-
-    fn poll_task(&self, id: u64) {
-        let task = lock(&self.world).tasks.get_mut(&id).and_then(Option::take);
-        let Some(mut task) = task else { return };
-        let waker = self.waker(id);
+    fn poll_task(&self, id: TaskId) {
+        let taken = lock(&self.world).tasks.take(id);
+        let Some((mut task, waker)) = taken else {
+            return;
+        };
         if task
             .as_mut()
             .poll(&mut Context::from_waker(&waker))
             .is_ready()
         {
             drop(task);
-            lock(&self.world).tasks.remove(&id);
+            lock(&self.world).tasks.remove(id);
         } else {
-            let mut world = lock(&self.world);
-            if let Some(place) = world.tasks.get_mut(&id) {
-                *place = Some(task);
-            }
+            let dropped = lock(&self.world).tasks.put_back(id, task);
+            drop(dropped);
         }
     }
 
@@ -284,18 +289,32 @@ impl Sim {
         let _own = Machinery::enter();
         let event = {
             let mut world = lock(&self.world);
-            let Some(Reverse((at, id))) = world.events.pop() else {
+            let own = world.events.next();
+            let fabric = world.fabric_due;
+            let first = own.into_iter().chain(fabric).min();
+            let Some(at) = first else {
                 return false;
             };
             world.now = world.now.max(at);
-            world.payloads.remove(&id)
+            // Of two that are due at the same time one is drawn.
+            let network = fabric == first
+                && (own != first || world.choices.draw("network before timers", 2) == 0);
+            if network {
+                None
+            } else {
+                world.event_count += 1;
+                world.events.pop()
+            }
         };
         match event {
             Some(Event::Call(call)) => call(),
             Some(Event::Wake(waker)) => waker.wake(),
             Some(Event::Deliver(pipe, bytes)) => pipe.deliver(bytes),
             Some(Event::Close(pipe, why)) => pipe.close(why),
-            None => {}
+            None => {
+                let happened = self.fabric_turn();
+                lock(&self.world).event_count += u64::from(happened);
+            }
         }
         true
     }
@@ -303,24 +322,54 @@ impl Sim {
 
 impl World {
     /// Schedules an event.
-    pub(crate) fn at(&mut self, at: Instant, event: Event) -> u64 {
-        let id = self.next_event;
-        self.next_event += 1;
-        self.events.push(Reverse((at, id)));
-        self.payloads.insert(id, event);
-        id
+    pub(crate) fn at(&mut self, at: Instant, event: Event) -> EventId {
+        self.events.schedule(at, event)
     }
 
     /// Forgets an event.
-    pub(crate) fn cancel(&mut self, id: u64) {
-        self.payloads.remove(&id);
+    pub(crate) fn cancel(&mut self, id: EventId) {
+        self.events.cancel(id);
     }
 
-    fn next_ready(&mut self) -> Option<u64> {
-        if self.ready.is_empty() {
-            return None;
+    /// Whether an event is under way that wakes this waker.
+    pub(crate) fn will_wake(&self, id: EventId, waker: &Waker) -> bool {
+        self.events
+            .waker(id)
+            .is_some_and(|own| own.will_wake(waker))
+    }
+
+    /// The clocks of a client.
+    pub(crate) fn clocks(&mut self, client: usize) -> &Clocks {
+        if self.clocks.len() <= client {
+            self.clocks.resize_with(client + 1, Clocks::new);
         }
-        let index = self.rng.below(self.ready.len());
-        Some(self.ready.swap_remove(index))
+        let clocks = &self.clocks[client];
+        clocks.set(self.now);
+        clocks
+    }
+
+    pub(crate) fn all_clocks(&self) -> &[Clocks] {
+        &self.clocks
+    }
+
+    /// Whether to yield here.
+    pub(crate) fn yields(&mut self) -> bool {
+        self.yields > 0 && self.choices.draw("yield", self.yields) == 0
+    }
+
+    fn next_ready(&mut self) -> Option<TaskId> {
+        if !self.tasks.ready.is_empty() && self.yields() {
+            let any = self.tasks.draw_any(&mut *self.choices);
+            if any.is_some() {
+                self.poll_count += 1;
+                return any;
+            }
+        }
+        let id = self.tasks.draw(&mut *self.choices)?;
+        self.poll_count += 1;
+        if id == TaskId::MAIN {
+            self.main.unqueue();
+        }
+        Some(id)
     }
 }

@@ -9,15 +9,22 @@ use mongo_client_driver::Instant;
 
 use crate::{
     Behaviour, Output,
+    choices::Choices,
     deployment::Deployment,
-    executor::{Event, Sim, lock},
-    net::{Peer, PeerOutput, Wire},
+    executor::{Event, EventId, Sim, lock},
+    net::{
+        Peer, PeerOutput, Wire,
+        fabric::{Ends, Fabric},
+        network::{Network, NetworkConfig},
+    },
 };
 
 /// A deployment that listens on a simulation's network. Cheap to clone.
 pub struct Hosted<D> {
     sim: Sim,
     shared: Arc<Mutex<Shared<D>>>,
+    /// It is on the network with faults.
+    on_fabric: bool,
 }
 
 impl<D> Clone for Hosted<D> {
@@ -25,6 +32,7 @@ impl<D> Clone for Hosted<D> {
         Self {
             sim: self.sim.clone(),
             shared: Arc::clone(&self.shared),
+            on_fabric: self.on_fabric,
         }
     }
 }
@@ -33,7 +41,8 @@ struct Shared<D> {
     deployment: D,
     wires: BTreeMap<u64, Wire>,
     /// The event that wakes the deployment, and when.
-    timer: Option<(Instant, u64)>,
+    timer: Option<(Instant, EventId)>,
+    addresses: Vec<String>,
     listening: Vec<bool>,
 }
 
@@ -42,15 +51,7 @@ impl Sim {
     /// and told apart by port, so every server needs a port of its own.
     pub fn host<D: Deployment + 'static>(&self, deployment: D) -> Hosted<D> {
         let addresses = deployment.addresses();
-        let hosted = Hosted {
-            sim: self.clone(),
-            shared: Arc::new(Mutex::new(Shared {
-                deployment,
-                wires: BTreeMap::new(),
-                timer: None,
-                listening: vec![true; addresses.len()],
-            })),
-        };
+        let hosted = Hosted::new(self, deployment, false);
         for (server, address) in addresses.iter().enumerate() {
             let own = hosted.clone();
             self.listen(address, move |connection| {
@@ -64,19 +65,94 @@ impl Sim {
         hosted.pump(None);
         hosted
     }
+
+    /// Lets servers listen on a network on which [`Sim::inject`] lets faults strike. There is one such
+    /// network in a simulation: what was hosted on it before is out of reach.
+    pub fn host_on<D: Deployment + 'static>(
+        &self,
+        deployment: D,
+        config: NetworkConfig,
+        choices: Box<dyn Choices>,
+    ) -> Hosted<D> {
+        let addresses = deployment.addresses();
+        let hosted = Hosted::new(self, deployment, true);
+        let ends: Arc<dyn Ends> = Arc::clone(&hosted.shared) as Arc<dyn Ends>;
+        let fabric = Fabric::new(&addresses, config, choices, ends);
+        lock(&self.world).fabric = Some(fabric);
+        self.fabric_collect();
+        hosted
+    }
+}
+
+impl<D: Deployment + 'static> Ends for Mutex<Shared<D>> {
+    fn dial(&self, server: usize, connection: u64, now: Instant) -> bool {
+        let deployment = &mut locked(self).deployment;
+        deployment.listens(server) && deployment.accept(server, connection, now)
+    }
+
+    fn receive(&self, connection: u64, bytes: &[u8], now: Instant) {
+        locked(self).deployment.receive(connection, bytes, now);
+    }
+
+    fn hang_up(&self, connection: u64, now: Instant) {
+        locked(self).deployment.hang_up(connection, now);
+    }
+
+    fn part(&self, servers: &[usize], now: Instant) {
+        locked(self).deployment.part(servers, now);
+    }
+
+    fn timeout(&self, now: Instant) {
+        locked(self).deployment.handle_timeout(now);
+    }
+
+    fn collect(&self, network: &mut Network, now: Instant) -> Option<Instant> {
+        let deployment = &mut locked(self).deployment;
+        while let Some(output) = deployment.poll_output() {
+            match output {
+                Output::Bytes(id, bytes) => network.server_send(id, &bytes, now),
+                Output::Close(id) => network.server_close(id, false, now),
+                Output::Reset(id) => network.server_close(id, true, now),
+            }
+        }
+        deployment.poll_timeout()
+    }
+}
+
+fn locked<D>(shared: &Mutex<Shared<D>>) -> MutexGuard<'_, Shared<D>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<D: Deployment + 'static> Hosted<D> {
+    fn new(sim: &Sim, deployment: D, on_fabric: bool) -> Self {
+        let addresses = deployment.addresses();
+        Self {
+            sim: sim.clone(),
+            on_fabric,
+            shared: Arc::new(Mutex::new(Shared {
+                deployment,
+                wires: BTreeMap::new(),
+                timer: None,
+                listening: vec![true; addresses.len()],
+                addresses,
+            })),
+        }
+    }
+
     /// Works on the deployment, at the virtual time, and lets the consequences happen.
     pub fn with<R>(&self, work: impl FnOnce(&mut D, Instant) -> R) -> R {
         let now = self.sim.now();
         let result = work(&mut self.shared().deployment, now);
-        self.pump(None);
+        if self.on_fabric {
+            self.sim.fabric_collect();
+        } else {
+            self.pump(None);
+        }
         result
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared<D>> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.shared)
     }
 
     /// Carries away what the servers send, and sets the next wake-up. What is for the connection
@@ -144,12 +220,11 @@ impl<D: Deployment + 'static> Hosted<D> {
         let mut changed = Vec::new();
         {
             let mut shared = self.shared();
-            let addresses = shared.deployment.addresses();
-            for (server, address) in addresses.into_iter().enumerate() {
+            for server in 0..shared.addresses.len() {
                 let listens = shared.deployment.listens(server);
                 if shared.listening[server] != listens {
                     shared.listening[server] = listens;
-                    changed.push((address, listens));
+                    changed.push((shared.addresses[server].clone(), listens));
                 }
             }
         }

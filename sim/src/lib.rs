@@ -26,6 +26,7 @@
 //! assert_ne!(hosted.with(|set, _| set.primary()), Some(0));
 //! ```
 
+mod cancel;
 mod choices;
 mod clock;
 mod datagram;
@@ -49,6 +50,7 @@ mod wire;
 pub use mongo_client_core::time::Instant;
 
 pub use self::{
+    cancel::{GiveUpAt, GivenUp, give_up_at},
     choices::{Choices, Listed, Record, Seeded, Streams},
     clock::WallClock,
     deployment::Deployment,

@@ -1,11 +1,15 @@
 //! The scripted network: listeners, byte pipes, and peers that answer.
 
 mod conditions;
+pub(crate) mod fabric;
 pub(crate) mod fault;
 mod lane;
 pub(crate) mod network;
 pub(crate) mod road;
+pub(crate) mod stream;
 pub(crate) mod strike;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{VecDeque, vec_deque::Drain},
@@ -231,6 +235,9 @@ impl Sim {
     /// How many connections to a listener the client holds open.
     #[must_use]
     pub fn open_connections(&self, address: &str) -> usize {
+        if let Some(open) = self.fabric().and_then(|fabric| fabric.open_to(address)) {
+            return open;
+        }
         let world = lock(&self.world);
         world
             .listeners

@@ -15,24 +15,31 @@ use mongo_client_driver::{
 
 use crate::{
     datagram,
-    executor::{Event, Sim, lock},
+    executor::{Event, EventId, Sim, lock},
     machinery::Machinery,
-    net::{Behaviour, SharedPipe, SimStream, Wire},
+    net::{Behaviour, SharedPipe, SimStream, Wire, fabric::Fabric, stream::Dial},
 };
-
-/// The wall clock at the zero of the virtual clock: 2026-01-01.
-const WALL_EPOCH_MS: i64 = 1_767_225_600_000;
 
 impl Sim {
     /// The runtime to give to a client.
     #[must_use]
     pub fn runtime(&self) -> Arc<dyn Runtime> {
-        Arc::new(SimRuntime { sim: self.clone() })
+        self.runtime_of(0)
+    }
+
+    /// The runtime to give to one of several clients: each has a wall clock of its own.
+    #[must_use]
+    pub fn runtime_of(&self, client: usize) -> Arc<dyn Runtime> {
+        Arc::new(SimRuntime {
+            sim: self.clone(),
+            client,
+        })
     }
 }
 
 struct SimRuntime {
     sim: Sim,
+    client: usize,
 }
 
 impl Runtime for SimRuntime {
@@ -45,14 +52,14 @@ impl Runtime for SimRuntime {
     }
 
     fn unix_time(&self) -> UnixMillis {
-        let millis = i64::try_from(self.sim.now().as_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        UnixMillis(WALL_EPOCH_MS + millis)
+        lock(&self.sim.world).clocks(self.client).wall()
     }
 
     fn entropy(&self, out: &mut [u8]) {
         let mut world = lock(&self.sim.world);
-        for byte in out {
-            *byte = world.rng.next_u64().to_le_bytes()[0];
+        for chunk in out.chunks_mut(4) {
+            let drawn = world.choices.draw("entropy", 1 << 32).to_le_bytes();
+            chunk.copy_from_slice(&drawn[..chunk.len()]);
         }
     }
 
@@ -61,7 +68,7 @@ impl Runtime for SimRuntime {
     }
 
     fn successor(&self) -> Option<Arc<dyn Runtime>> {
-        Some(self.sim.runtime())
+        Some(self.sim.runtime_of(self.client))
     }
 
     fn offload(&self, job: Job) -> BoxFuture<'static, ()> {
@@ -86,6 +93,11 @@ impl Runtime for SimRuntime {
     }
 
     fn lookup(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let fabric = self.sim.fabric().filter(|fabric| fabric.knows_host(host));
+        if let Some(fabric) = fabric {
+            let sim = self.sim.clone();
+            return Box::pin(async move { sim.look_up(&fabric).await });
+        }
         let found = lock(&self.sim.world)
             .listeners
             .keys()
@@ -101,6 +113,19 @@ impl Runtime for SimRuntime {
 
     fn connect(&self, target: DialTarget) -> BoxFuture<'static, io::Result<BoxStream>> {
         let sim = self.sim.clone();
+        if let DialTarget::Tcp { address, .. } = &target
+            && let Some(fabric) = sim.fabric()
+            && let Some(server) = fabric.server_at(address.port())
+        {
+            return match dead(address.ip()) {
+                None => Box::pin(Dial::new(sim, fabric, server, self.client)),
+                Some(true) => {
+                    let refused = io::ErrorKind::ConnectionRefused.into();
+                    Box::pin(std::future::ready(Err(refused)))
+                }
+                Some(false) => Box::pin(std::future::pending()),
+            };
+        }
         let address = match &target {
             DialTarget::Tcp { address, .. } => address.to_string(),
             DialTarget::Unix(path) => path.to_string_lossy().into_owned(),
@@ -179,15 +204,48 @@ fn accept(sim: &Sim, address: &str) -> io::Result<BoxStream> {
     }))
 }
 
+/// Whether nobody is behind an address, and if so, whether its dials are refused.
+fn dead(ip: IpAddr) -> Option<bool> {
+    match ip {
+        IpAddr::V4(ip) if ip.octets()[2] > 0 => Some(ip.octets()[2] == 1),
+        _ => None,
+    }
+}
+
+impl Sim {
+    /// Looks a hosted server's name up.
+    async fn look_up(&self, fabric: &Fabric) -> io::Result<Vec<IpAddr>> {
+        let lookup = self.with_fabric(fabric, |state| {
+            let now = state.network.now;
+            state.network.look_up(now)
+        });
+        let wait = lookup.at - self.now();
+        if !wait.is_zero() {
+            self.sleep(wait).await;
+        }
+        if !lookup.found {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no such host"));
+        }
+        let kind = if lookup.refused { 1 } else { 2 };
+        let dead = (1..).take(usize::try_from(lookup.dead).unwrap_or(0));
+        let dead = dead.map(|n| IpAddr::V4(Ipv4Addr::new(127, 0, kind, n)));
+        let alive = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Ok(dead.chain([alive]).collect())
+    }
+}
+
 struct SimTimer {
     sim: Sim,
     deadline: Instant,
-    event: Option<u64>,
+    event: Option<EventId>,
 }
 
 impl Timer for SimTimer {
     fn reset(&mut self, deadline: Instant) {
         let _own = Machinery::enter();
+        if self.deadline == deadline {
+            return;
+        }
         self.deadline = deadline;
         if let Some(event) = self.event.take() {
             lock(&self.sim.world).cancel(event);
@@ -201,6 +259,10 @@ impl Timer for SimTimer {
             return Poll::Ready(());
         }
         if let Some(event) = self.event.take() {
+            if world.will_wake(event, cx.waker()) {
+                self.event = Some(event);
+                return Poll::Pending;
+            }
             world.cancel(event);
         }
         // A deadline centuries away is no event: it would keep a deadlock from being seen.

@@ -62,7 +62,11 @@ pub(crate) enum Delivery {
     /// To the client: its dial has succeeded.
     Connected { connection: u64 },
     /// To the client: its dial has failed.
-    DialFailed { owner: Owner, why: io::ErrorKind },
+    DialFailed {
+        connection: u64,
+        owner: Owner,
+        why: io::ErrorKind,
+    },
     /// To the host: what [`Network::take_parted`] gives may have changed.
     Parted,
     /// To the client: there is something to read, or the end ([`Network::ended`]).
@@ -90,7 +94,7 @@ pub(super) enum Item {
 pub(crate) struct Network {
     pub(super) config: NetworkConfig,
     pub(super) choices: Box<dyn Choices>,
-    pub(super) now: Instant,
+    pub(crate) now: Instant,
     pub(super) roads: Roads,
     heap: BinaryHeap<Reverse<(Instant, u64, Item)>>,
     sequence: u64,
@@ -140,11 +144,6 @@ impl Network {
 
     pub(crate) fn set_observer(&mut self, observer: Option<Observer>) {
         self.observer = observer;
-    }
-
-    pub(crate) fn set_servers(&mut self, servers: usize) {
-        self.conditions.resize(servers, Conditions::default());
-        self.review();
     }
 
     pub(crate) fn counts(&self) -> &FaultCounts {
@@ -386,6 +385,13 @@ impl Network {
     /// How many connections a client has open, or is opening.
     pub(crate) fn open_of(&self, client: usize) -> usize {
         let open = |road: &&Road| road.client_open && road.owner.client == client;
+        self.roads.iter().map(|(_, road)| road).filter(open).count()
+    }
+
+    /// How many connections to a server are open at their clients, or being opened.
+    pub(crate) fn open_to(&self, server: usize) -> usize {
+        let open =
+            |road: &&Road| road.client_open && road.ended.is_none() && road.server == Some(server);
         self.roads.iter().map(|(_, road)| road).filter(open).count()
     }
 

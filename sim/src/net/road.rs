@@ -1,6 +1,6 @@
 //! One connection: two lanes, what its two ends know of each other, and where it stands.
 
-use std::{collections::VecDeque, io};
+use std::collections::VecDeque;
 
 use super::lane::Lane;
 
@@ -25,15 +25,6 @@ pub(crate) struct Owner {
 pub(crate) enum Ended {
     Eof,
     Reset,
-}
-
-impl Ended {
-    pub(crate) fn kind(self) -> io::ErrorKind {
-        match self {
-            Self::Eof => io::ErrorKind::UnexpectedEof,
-            Self::Reset => io::ErrorKind::ConnectionReset,
-        }
-    }
 }
 
 /// Where the opening of a connection stands.

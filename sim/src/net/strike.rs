@@ -266,7 +266,11 @@ impl Network {
         let owner = self.owner(connection)?;
         self.roads.remove(connection);
         self.observe(&Observation::DialFailed { connection });
-        Some(Delivery::DialFailed { owner, why })
+        Some(Delivery::DialFailed {
+            connection,
+            owner,
+            why,
+        })
     }
 
     /// A server answers a [`Delivery::Dial`].
