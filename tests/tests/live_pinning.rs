@@ -95,8 +95,9 @@ fn a_cursor_keeps_its_connection_until_it_is_exhausted() {
         assert_ne!(opened[0], opened[1]);
         let fetched = balanced.connections("getMore");
         assert_eq!(fetched, [&opened[..], &opened[..]].concat());
-        for id in balanced.connections("count") {
-            assert!(!opened.contains(&id), "{id:?} is a cursor's");
+        // The last one came after the cursors' end.
+        for id in &balanced.connections("count")[..4] {
+            assert!(!opened.contains(id), "{id:?} is a cursor's");
         }
         // One batch is no cursor.
         let all = numbers.find(doc! {}).await.unwrap();
@@ -138,7 +139,8 @@ fn a_blocking_cursor_keeps_its_connection() {
     let hello = admin.run_command(doc! { "hello": 1 }).run().unwrap();
     let primary = hello.get_str("primary").unwrap().to_owned();
     let balancer = rt::tokio_runtime().block_on(Mongos::start_balancer(primary, 2));
-    let mut options = options(&balancer.unwrap());
+    let balancer = balancer.unwrap();
+    let mut options = options(&balancer);
     let events = Recorder::attach(&mut options);
     let client = mongo_client::sync::Client::with_options(options).unwrap();
     let database = client.database(&live::unique("live_pinning"));
