@@ -122,6 +122,26 @@ pub fn select_with(
     }
 }
 
+/// Selects another server than one that suits but is held (see [`Operation::hold`]); `None` where
+/// there is no other. It is as if that server were deprioritised too.
+///
+/// [`Operation::hold`]: crate::op::Operation::hold
+pub fn select_beside(
+    view: &TopologyView,
+    held: &ServerDescription,
+    target: &Target,
+    deprioritized: &[ServerAddress],
+    load: impl Fn(ServerId) -> u32,
+    draw: impl FnMut(usize) -> usize,
+) -> Option<Selection> {
+    let mut skip = deprioritized.to_vec();
+    skip.push(held.address.clone());
+    let selection = select_with(view, target, &skip, load, draw);
+    let other = matches!(&selection, Selection::Server { server, .. }
+        if server.address != held.address);
+    other.then_some(selection)
+}
+
 /// The one server of a direct connection, which suits everybody who asks for no more than a server;
 /// also those to whom it is the second choice. `None` where more is to be considered.
 fn direct<'a>(

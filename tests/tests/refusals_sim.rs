@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use mongo_client::{
     Client, Collection,
     error::Result,
-    options::{ClientOptions, ServerMonitoringMode},
+    options::{ClientOptions, ReadPreference, ReadPreferenceOptions, ServerMonitoringMode},
 };
 use mongo_client_sim::{Scripted, member_reply};
 use mongo_client_tests::sim::{Seen, Servers, assert_quiet};
@@ -215,4 +215,37 @@ fn the_wait_for_news_ends_with_the_time_for_a_selection() {
     let seen = servers.seen("insert");
     assert_eq!(seen.len(), 2);
     assert!((40 * MS..50 * MS).contains(&(seen[1].at - seen[0].at)));
+}
+
+#[test]
+fn a_read_that_another_server_may_serve_does_not_wait_for_news() {
+    let nearest = ReadPreference::nearest(ReadPreferenceOptions::default());
+    let preferred = ReadPreference::primary_preferred(ReadPreferenceOptions::default());
+    let mut refused = 0;
+    for seed in 20..40 {
+        for preference in [&nearest, &preferred] {
+            let (servers, client) = set(seed, |_| {});
+            servers.set_rule(|seen| match (seen.name(), seen.address) {
+                ("find", A) => Some(refusal(seen, 11602)),
+                ("find", _) => None,
+                _ => hello_or_news(seen),
+            });
+            let things = client.database("db").collection::<Document>("c");
+            let found = servers.sim.block_on(async {
+                servers.sim.sleep(1_000 * MS).await;
+                let find = things.find_one(doc! { "_id": 0 });
+                find.selection_criteria(preference.clone()).await
+            });
+            found.unwrap();
+            let seen = servers.seen("find");
+            if let [first, second] = &seen[..] {
+                refused += 1;
+                assert!(first.address == A && second.address != A, "{seen:?}");
+                let pause = second.at - first.at;
+                assert!(pause < 10 * MS, "{pause:?}");
+            }
+            assert_quiet(&client.handle().census());
+        }
+    }
+    assert!(refused > 20, "only {refused} reads were refused");
 }

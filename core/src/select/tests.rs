@@ -61,6 +61,26 @@ fn primary_preferred_leaves_a_deprioritized_primary() {
 }
 
 #[test]
+fn beside_a_held_server_another_is_selected_where_the_target_allows_one() {
+    let view = replica_set();
+    let beside = |target: &Target| {
+        let held = &view.description.servers[&ServerId(1)];
+        let other = select_beside(&view, held, target, &[], |_| 0, |_| 0)?;
+        match other {
+            Selection::Server { id, .. } => Some(id),
+            other => panic!("{other:?}"),
+        }
+    };
+    let read = |preference| beside(&Target::Read(preference));
+    assert_eq!(read(ReadPreference::nearest(None)), Some(ServerId(2)));
+    let preferred = ReadPreference::primary_preferred(None);
+    assert_eq!(read(preferred), Some(ServerId(2)));
+    assert_eq!(read(ReadPreference::Primary), None);
+    assert_eq!(beside(&Target::Write), None);
+    assert_eq!(beside(&Target::Server(ServerId(1))), None);
+}
+
+#[test]
 fn the_latency_window_is_anchored_on_what_remains() {
     let mut criteria = read(ReadPreference::secondary(None));
     assert_eq!(selected(&replica_set(), &criteria), Some(ServerId(2)));

@@ -9,7 +9,7 @@ use mongo_client_core::{
     error::{Error, ErrorKind},
     id::ServerId,
     op::{Failure, Progress, Selected, Stage, Target, Want},
-    select::{Criteria, Selection, describe_failure, select_with},
+    select::{Criteria, Selection, describe_failure, select_beside, select_with},
     time::Instant,
     topology::{ServerDescription, TopologyType},
 };
@@ -71,14 +71,21 @@ impl Run<'_> {
             let snapshot = shared.views.load();
             let load = |id| snapshot.servers.get(&id).map_or(0, |s| s.load());
             let draw = |below| shared.rng.with("select", |rng| rng.below(below));
-            let hold = match select_with(&snapshot.view, target, deprioritized, load, draw) {
+            let mut selection = select_with(&snapshot.view, target, deprioritized, load, draw);
+            let mut hold = self.hold_of(&selection, tick);
+            // A read may go to another server meanwhile.
+            if let (Some(_), Selection::Server { server, .. }) = (hold, &selection)
+                && let Some(other) =
+                    select_beside(&snapshot.view, server, target, deprioritized, load, draw)
+            {
+                (selection, hold) = (other, None);
+            }
+            let hold = match selection {
                 Selection::Server {
                     id,
                     server: description,
                     topology_type,
                 } => {
-                    let version = description.topology_version;
-                    let hold = self.operation.hold(id, version, || tick.now());
                     if hold.is_none() || !patient {
                         let server = snapshot.servers.get(&id);
                         let selected = self.selected(id, server, topology_type, description, tick);
@@ -148,6 +155,16 @@ impl Run<'_> {
                 Err(error) => Poll::Ready(self.not_selected(error, tick)),
             };
         }
+    }
+
+    /// Until when a selected server is held.
+    #[inline]
+    fn hold_of(&self, selection: &Selection, tick: &mut Tick<'_>) -> Option<Instant> {
+        let Selection::Server { id, server, .. } = selection else {
+            return None;
+        };
+        let version = server.topology_version;
+        self.operation.hold(*id, version, || tick.now())
     }
 
     fn selected(

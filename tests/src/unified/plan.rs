@@ -2,7 +2,8 @@
 //!
 //! Each case runs on the first deployment that meets its requirements. Deployments run side by
 //! side, the cases of one after each other: fail points belong to a server, not to a test. A case
-//! that holds up commands for some milliseconds runs alone: the others would delay its timers.
+//! that holds up commands for some milliseconds runs alone: the others would delay its timers. Where
+//! it fails and the machine stood still meanwhile, that proves nothing, and it runs again.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,13 +11,14 @@ use bson::Document;
 use tokio::sync::RwLock;
 
 use super::{
-    Deployment, Kind, Stop, Version,
+    Checked, Deployment, Kind, Stop, Version,
     case::run_case,
     format::{Case, TestFile},
     must_fail,
     operations::waits_for,
     postponed,
     requirements::{Unmet, check_any},
+    witness::Witness,
 };
 use crate::spec::{Outcome, Report, SpecFile, in_folder};
 
@@ -30,6 +32,9 @@ pub const SIMULATED: [&str; 4] = [
 
 /// How many simulated sets are used at a time: most cases wait for half a second.
 const SIMULATED_SETS: usize = 6;
+
+/// How often a case that measures time is run at most, where the machine stood still.
+const ATTEMPTS: usize = 5;
 
 /// Which cases are wanted.
 #[derive(Clone, Debug, Default)]
@@ -328,6 +333,30 @@ async fn start(kind: Kind) -> Result<Arc<Deployment>, String> {
     }
 }
 
+/// Runs a case; one that measures time, and that failed while the machine stood still, again.
+async fn run_until_judged(deployment: &Arc<Deployment>, case: &Planned) -> Checked {
+    for _ in 1..ATTEMPTS {
+        let witness = case.timed.then(Witness::new);
+        let result = run_once(deployment, case).await;
+        let doubtful = witness.is_some_and(|witness| witness.saw_stall());
+        match &result {
+            Err(Stop::Failed(why)) if doubtful && !case.must_fail => {
+                println!("AGAIN {}: the machine stood still, and: {why}", case.name());
+            }
+            _ => return result,
+        }
+    }
+    run_once(deployment, case).await
+}
+
+/// Runs a case in a task of its own: a panic is a failure of that case alone.
+async fn run_once(deployment: &Arc<Deployment>, case: &Planned) -> Checked {
+    let (deployment, file, at) = (Arc::clone(deployment), Arc::clone(&case.file), case.index);
+    let run = tokio::spawn(async move { run_case(&deployment, &file, &file.tests[at]).await });
+    run.await
+        .unwrap_or_else(|error| Err(Stop::Failed(format!("panicked: {error}"))))
+}
+
 async fn run_on(
     kind: Kind,
     ready: Option<Arc<Deployment>>,
@@ -349,12 +378,7 @@ async fn run_on(
             (None, Some(alone.read().await))
         };
         let begin = std::time::Instant::now();
-        let (deployment, file, at) = (Arc::clone(&deployment), Arc::clone(&case.file), case.index);
-        // In a task of its own: a panic is a failure of that case alone.
-        let run = tokio::spawn(async move { run_case(&deployment, &file, &file.tests[at]).await });
-        let result = run
-            .await
-            .unwrap_or_else(|error| Err(Stop::Failed(format!("panicked: {error}"))));
+        let result = run_until_judged(&deployment, case).await;
         if filter.verbose {
             let took = begin.elapsed().as_millis();
             println!("{} {took} ms {}: {result:?}", kind.name(), case.name());

@@ -5,7 +5,7 @@ use crate::{
     engine::{Phase, TimerTag},
     error::{Error, ErrorKind},
     op::{Selected, Stage, Want},
-    select::{Criteria, Selection, describe_failure, select},
+    select::{Criteria, Selection, describe_failure, select, select_beside},
 };
 
 impl Engine {
@@ -40,13 +40,19 @@ impl Engine {
         op.wait = Wait::Start;
         let servers = &self.tables.servers;
         let load = |id| servers.get(&id).map_or(0, |server| server.operations);
-        let selection = select(&view, &criteria, load, &mut self.rng);
-        let hold = match &selection {
-            Selection::Server { id, server, .. } => {
-                operation.hold(*id, server.topology_version, || self.now)
+        let mut selection = select(&view, &criteria, load, &mut self.rng);
+        let mut hold = None;
+        if let Selection::Server { id, server, .. } = &selection {
+            hold = operation.hold(*id, server.topology_version, || self.now);
+            let draw = |below| self.rng.below(below);
+            let (target, skip) = (&criteria.target, &criteria.deprioritized);
+            // A read may go to another server meanwhile.
+            if hold.is_some()
+                && let Some(other) = select_beside(&view, server, target, skip, load, draw)
+            {
+                (selection, hold) = (other, None);
             }
-            _ => None,
-        };
+        }
         match selection {
             Selection::Server {
                 id,
