@@ -13,6 +13,7 @@ mod engine_mode;
 mod failure_file;
 mod judge;
 pub mod observe;
+mod odd;
 pub mod plan;
 pub mod profile;
 mod run;

@@ -5,7 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use commands::{
-    bench, bench_rows, cluster, event_loop, instructions, quickstart, spec, test, tidy,
+    bench, bench_rows, cluster, event_loop, instructions, quickstart, sim, spec, test, tidy,
 };
 use xtask::{Failure, Result, setup};
 
@@ -20,6 +20,8 @@ usage: cargo xtask COMMAND
   spec [--dir DIR] [--suite NAME] [--file PART] [--case PART] [--full] [--verbose] [--list-skips]
                                 run the specification tests below DIR (default: the fetched
                                 ones); those of the unified format run on real servers
+  sim [OPTION ...]              run the kept replays and 300 fresh seeds of the simulation (options:
+                                those of its command `run`)
   quickstart [--runtime NAME]   show a fail-over on an own replica set
                                 (tokio, async-std or smol; default: tokio)
   tour                          show the members of the documented client, on an own replica set
@@ -64,6 +66,7 @@ fn dispatch(args: &[&str]) -> Result<ExitCode> {
         ["bench", rest @ ..] => bench::run(rest),
         ["event-loop"] => event_loop::run(),
         ["instructions", rest @ ..] => instructions::run(rest),
+        ["sim", rest @ ..] => sim::run(rest),
         ["tidy"] => tidy::run(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

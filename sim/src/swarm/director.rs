@@ -8,6 +8,7 @@ use mongo_client_core::time::Instant;
 use super::{
     judge::Judge,
     observe::Observation,
+    odd::Odd,
     plan::{Plan, Rate, Topology},
     workload::exponential,
     world::World,
@@ -114,6 +115,12 @@ impl Director {
         match kind {
             "fail-command" | "close-on-command" | "slow-command" => {
                 self.fail_point(kind, world);
+                true
+            }
+            "odd-reply" => {
+                let server = self.draw("odd server", self.servers as u64) as usize;
+                let odd = Odd::draw(&mut *self.choices);
+                world.servers(&mut |all, _| all.speak_oddly(server, odd.clone()));
                 true
             }
             "step-down" => {

@@ -48,10 +48,12 @@ struct Client {
 
 impl DriverMode {
     pub(super) fn new(plan: &Plan, streams: &Streams, judge: &Judge) -> Self {
-        let seed = streams.fork("executor").draw("seed", u64::MAX);
-        let sim = Sim::new(seed);
+        let sim = Sim::with_choices(streams.fork("executor"));
+        sim.set_yields(plan.yields);
         let servers = Servers::new(plan, streams, sim.now());
-        let hosted = sim.host(servers);
+        let config = plan.network();
+        let hosted = sim.host_on(servers, config, streams.fork("net"));
+        sim.set_observer(Some(judge.observer()));
         let mut this = Self {
             sim,
             hosted,
@@ -83,7 +85,7 @@ impl DriverMode {
             let event = &event;
             judge.observe(at, &Observation::Command { client, event });
         }));
-        let runtime = self.sim.runtime();
+        let runtime = self.sim.runtime_of(client);
         let ambient = Ambient::of(&runtime);
         let handle = Handle::new(options, RuntimeSource::given(runtime), ambient);
         handle.expect("the options of a plan are valid")
@@ -138,15 +140,16 @@ impl World for DriverMode {
     }
 
     fn inject(&mut self, fault: &Fault) {
-        let _ = fault;
+        self.sim.inject(fault);
     }
 
-    fn heal(&mut self) {}
+    fn heal(&mut self) {
+        self.sim.heal();
+    }
 
     fn counts(&self, client: usize, phase: Phase) -> ClientCounts {
         let census = self.clients[client].handle.as_ref().map(Handle::census);
         let census = census.unwrap_or_default();
-        let open = |address: &String| self.sim.open_connections(address);
         ClientCounts {
             client,
             phase,
@@ -156,7 +159,7 @@ impl World for DriverMode {
             pools: census.pools,
             operations: census.operations,
             sessions_idle: census.sessions,
-            sockets: self.plan.addresses().iter().map(open).sum(),
+            sockets: self.sim.sockets(client),
             tasks: self.sim.tasks_alive(),
             timers: 0,
         }
@@ -192,17 +195,17 @@ impl World for DriverMode {
         if tasks > 0 {
             left.push(format!("{tasks} tasks"));
         }
-        for address in self.plan.addresses() {
-            let open = self.sim.open_connections(&address);
+        for client in 0..self.plan.clients {
+            let open = self.sim.sockets(client);
             if open > 0 {
-                left.push(format!("{open} connections to {address}"));
+                left.push(format!("{open} connections of client {client}"));
             }
         }
         left
     }
 
     fn events(&self) -> u64 {
-        self.sim.stats().wakes
+        self.sim.events()
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     workload::{GiveUp, Work},
     world::World,
 };
-use crate::{EngineWorld, Fault, Happening, NetworkConfig, choices::Streams};
+use crate::{EngineWorld, Fault, Happening, choices::Streams};
 
 /// What a poll stands for in engine mode.
 const POLL: Duration = Duration::from_micros(250);
@@ -49,12 +49,7 @@ struct Running {
 impl EngineMode {
     pub(super) fn new(plan: &Plan, streams: &Streams, judge: &Judge) -> Self {
         let servers = Servers::new(plan, streams, Instant::from_nanos(1_000_000_000));
-        let config = NetworkConfig {
-            latency_min: plan.latency_min,
-            latency_mean: plan.latency_mean,
-            ..NetworkConfig::default()
-        };
-        let mut world = EngineWorld::new(servers, config, streams.fork("net"));
+        let mut world = EngineWorld::new(servers, plan.network(), streams.fork("net"));
         world.set_observer(judge.observer());
         for _ in 0..plan.clients {
             let added = world.add_client(plan.options());

@@ -13,7 +13,7 @@ use mongo_client_core::{
 
 pub use super::profile::Profile;
 use super::{observe::OpKind, profile};
-use crate::choices::Choices;
+use crate::{NetworkConfig, choices::Choices};
 
 /// Which composition of the client is under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +86,11 @@ pub struct Plan {
     pub mode: Mode,
     /// The servers.
     pub topology: Topology,
+    /// Whether the only server is as old as a client may meet: it has no labels, and does not count
+    /// its states.
+    pub old: bool,
+    /// Whether the clients are told a host that is no member, and not all that are.
+    pub odd_seeds: bool,
     /// Whether the clients authenticate (SCRAM-SHA-256, with [`PASSWORD`]).
     pub auth: bool,
     /// Whether the clients offer compression.
@@ -117,6 +122,8 @@ pub struct Plan {
     pub retry_reads: bool,
     /// `retryWrites`.
     pub retry_writes: bool,
+    /// Whether an overloaded server is avoided.
+    pub retargeting: bool,
     /// `connectTimeoutMS`.
     pub connect_timeout: Duration,
     /// `socketTimeoutMS`.
@@ -138,6 +145,9 @@ pub struct Plan {
     pub drops: u64,
     /// One operation in so many has a deadline of its own (engine mode); 0: none.
     pub deadlines: u64,
+    /// One poll in so many is one that nothing asked for, and so many reads and writes are put off
+    /// (driver mode); 0: none.
+    pub yields: u64,
     /// The faults that exist, and how often they happen.
     pub faults: Vec<Rate>,
 
@@ -164,12 +174,27 @@ impl Plan {
         all.map(|n| format!("m{n}.test:{}", 27_017 + n)).collect()
     }
 
+    /// The network between them.
+    #[must_use]
+    pub fn network(&self) -> NetworkConfig {
+        NetworkConfig {
+            latency_min: self.latency_min,
+            latency_mean: self.latency_mean,
+            ..NetworkConfig::default()
+        }
+    }
+
     /// The options of each client, without event handlers.
     #[must_use]
     pub fn options(&self) -> ClientOptions {
         let mut options = ClientOptions::default();
         let parse = |text: String| ServerAddress::parse(&text).expect("the addresses are valid");
-        options.hosts = self.addresses().into_iter().map(parse).collect();
+        let mut hosts = self.addresses();
+        if self.odd_seeds {
+            hosts.truncate(hosts.len() / 2 + 1);
+            hosts.push(String::from("stranger.test:27099"));
+        }
+        options.hosts = hosts.into_iter().map(parse).collect();
         if matches!(self.topology, Topology::Set(_)) {
             options.repl_set_name = Some(String::from("rs"));
         }
@@ -193,6 +218,7 @@ impl Plan {
         });
         options.retry_reads = Some(self.retry_reads);
         options.retry_writes = Some(self.retry_writes);
+        options.enable_overload_retargeting = Some(self.retargeting);
         options.connect_timeout = Some(self.connect_timeout);
         options.socket_timeout = self.socket_timeout;
         options.server_selection_timeout = Some(self.selection_timeout);

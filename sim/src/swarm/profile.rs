@@ -19,6 +19,7 @@ pub const SET_FAULTS: &[&str] = &[
     "fail-command",
     "close-on-command",
     "slow-command",
+    "odd-reply",
 ];
 
 /// A named way to draw plans.
@@ -170,12 +171,15 @@ fn base(seed: u64, profile: Profile, mode: Mode, d: &mut Draws<'_>) -> Plan {
     // Together with a minimum, it would open and close connections for ever.
     let max_idle_time = (min_pool_size == 0 && d.one_in("maxIdleTime?", 3))
         .then(|| d.ms("maxIdleTime", 100, 20_000));
+    let old = topology.servers() == 1 && d.one_in("old", 3);
     Plan {
         seed,
         profile,
         mode,
         topology,
-        auth: d.one_in("auth", 5),
+        old,
+        odd_seeds: d.one_in("odd seeds", 6) && matches!(topology, Topology::Set(_)),
+        auth: d.one_in("auth", 5) && !old,
         compression: false,
         election_timeout: d.ms("election timeout", 1_000, 10_000),
         lag: d.ms("lag", 1, 200),
@@ -191,6 +195,7 @@ fn base(seed: u64, profile: Profile, mode: Mode, d: &mut Draws<'_>) -> Plan {
         heartbeat: d.ms("heartbeat", 500, 10_000),
         streaming: d.one_in("streaming", 2),
         retry_reads: !d.one_in("retryReads", 4),
+        retargeting: d.one_in("retargeting", 2),
         retry_writes: !d.one_in("retryWrites", 4),
         connect_timeout: d.ms("connectTimeout", 500, 10_000),
         // Without it silence lasts for ever, so it is the rule.
@@ -204,6 +209,7 @@ fn base(seed: u64, profile: Profile, mode: Mode, d: &mut Draws<'_>) -> Plan {
         mix: Vec::new(),
         drops: d.of("drops", &[0, 3, 10, 30]),
         deadlines: d.of("deadlines", &[0, 0, 3, 10]),
+        yields: d.of("yields", &[0, 0, 4, 16, 64]),
         faults: Vec::new(),
         safety: Duration::from_secs(d.between("safety", 60, 240)),
     }

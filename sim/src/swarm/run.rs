@@ -32,6 +32,8 @@ const STEP: Duration = Duration::from_millis(50);
 const LIVENESS_OPS: usize = 12;
 /// Where time limits are tight, an operation may need several tries.
 const TRIES_MAX: usize = 50;
+/// Operations that begin right before the clients close.
+const LAST_OPS: usize = 4;
 /// How long a client has to close: it tells the servers which sessions have ended, for 2 s at most.
 const CLOSE_MAX: Duration = Duration::from_secs(4);
 
@@ -371,9 +373,13 @@ impl<'a> Running<'a> {
     }
 
     fn shutdown(&mut self, world: &mut dyn World) {
-        let mut documents = None;
-        world.servers(&mut |servers: &mut Servers, _| documents = servers.documents());
         self.enter(Phase::Shutdown, world);
+        // Some operations are under way when the clients close.
+        for _ in 0..LAST_OPS {
+            self.begin(world);
+        }
+        let soon = world.now() + self.plan.latency_min;
+        self.run_until(soon, world);
         for client in 0..self.plan.clients {
             world.close(client);
         }
@@ -394,6 +400,13 @@ impl<'a> Running<'a> {
         if !left.is_empty() {
             return self.violated("nothing-left", left.join(", "), world);
         }
+        let old = self.judge.pending_ops();
+        if !old.is_empty() {
+            let what = format!("operations {old:?} do not end");
+            return self.violated("nothing-left", what, world);
+        }
+        let mut documents = None;
+        world.servers(&mut |servers: &mut Servers, _| documents = servers.documents());
         let Some(documents) = documents else {
             return self.violated("liveness", String::from("there is no primary"), world);
         };

@@ -6,6 +6,7 @@ use bson::{Document, doc};
 use mongo_client_core::time::Instant;
 
 use super::{
+    odd::{Odd, Oddities},
     plan::{PASSWORD, Plan, Topology, USER},
     workload::{COUNTERS, DATABASE, THINGS},
 };
@@ -15,7 +16,13 @@ use crate::{
 };
 
 /// The servers of a run.
-pub(super) enum Servers {
+pub(super) struct Servers {
+    kind: Kind,
+    /// What each server says that a healthy one does not.
+    oddities: Vec<Oddities>,
+}
+
+enum Kind {
     Set(SimReplicaSet),
     Standalone(SimServer),
 }
@@ -28,35 +35,55 @@ impl Servers {
         }
         let addresses = plan.addresses();
         let choices = streams.fork("servers");
-        match plan.topology {
+        let kind = match plan.topology {
             Topology::Set(_) => {
                 let mut config = SetConfig::new("rs", addresses);
                 config.users = users;
                 config.election_timeout = plan.election_timeout;
                 config.lag = plan.lag;
-                Self::Set(SimReplicaSet::new(config, choices, now))
+                Kind::Set(SimReplicaSet::new(config, choices, now))
             }
             Topology::Standalone => {
                 let address = addresses.into_iter().next().unwrap_or_default();
                 let mut config = ServerConfig::new(address);
                 config.users = users;
-                Self::Standalone(SimServer::new(config, choices))
+                Kind::Standalone(SimServer::new(config, choices))
             }
+        };
+        let mut this = Self {
+            kind,
+            oddities: Vec::new(),
+        };
+        for server in 0..plan.topology.servers() {
+            let own = Oddities::default();
+            if plan.old {
+                let address = this.server(server).address().to_owned();
+                let member = matches!(plan.topology, Topology::Set(_)).then_some(address);
+                own.grow_old(member);
+            }
+            this.oddities.push(own.clone());
+            this.server(server).set_hook(move |seen| own.answer(seen));
         }
+        this
+    }
+
+    /// Lets a server say something odd a few times.
+    pub(super) fn speak_oddly(&mut self, server: usize, odd: Odd) {
+        self.oddities[server].set(Some(odd));
     }
 
     pub(super) fn set(&mut self) -> Option<&mut SimReplicaSet> {
-        match self {
-            Self::Set(set) => Some(set),
-            Self::Standalone(_) => None,
+        match &mut self.kind {
+            Kind::Set(set) => Some(set),
+            Kind::Standalone(_) => None,
         }
     }
 
     /// One of the servers.
     pub(super) fn server(&mut self, index: usize) -> &mut SimServer {
-        match self {
-            Self::Set(set) => set.member_mut(index),
-            Self::Standalone(server) => server,
+        match &mut self.kind {
+            Kind::Set(set) => set.member_mut(index),
+            Kind::Standalone(server) => server,
         }
     }
 
@@ -70,6 +97,7 @@ impl Servers {
     /// Switches all fail points off.
     pub(super) fn no_failures(&mut self, servers: usize) {
         for server in 0..servers {
+            self.oddities[server].set(None);
             let command = doc! { "configureFailPoint": "failCommand", "mode": "off" };
             let off = self.server(server).configure_fail_point(&command);
             off.expect("a fail point can be switched off");
@@ -78,9 +106,9 @@ impl Servers {
 
     /// The documents of the primary; `None` while there is none.
     pub(super) fn documents(&self) -> Option<BTreeMap<&'static str, Vec<Document>>> {
-        let server = match self {
-            Self::Set(set) => set.member(set.primary()?),
-            Self::Standalone(server) => server,
+        let server = match &self.kind {
+            Kind::Set(set) => set.member(set.primary()?),
+            Kind::Standalone(server) => server,
         };
         let of = |name: &'static str| (name, server.documents(DATABASE, name));
         Some([of(THINGS), of(COUNTERS)].into())
@@ -89,65 +117,65 @@ impl Servers {
 
 impl Deployment for Servers {
     fn addresses(&self) -> Vec<String> {
-        match self {
-            Self::Set(set) => set.addresses(),
-            Self::Standalone(server) => server.addresses(),
+        match &self.kind {
+            Kind::Set(set) => set.addresses(),
+            Kind::Standalone(server) => server.addresses(),
         }
     }
 
     fn listens(&self, server: usize) -> bool {
-        match self {
-            Self::Set(set) => set.listens(server),
-            Self::Standalone(one) => one.listens(server),
+        match &self.kind {
+            Kind::Set(set) => set.listens(server),
+            Kind::Standalone(one) => one.listens(server),
         }
     }
 
     fn part(&mut self, servers: &[usize], now: Instant) {
-        match self {
-            Self::Set(set) => set.part(servers, now),
-            Self::Standalone(one) => one.part(servers, now),
+        match &mut self.kind {
+            Kind::Set(set) => set.part(servers, now),
+            Kind::Standalone(one) => one.part(servers, now),
         }
     }
 
     fn accept(&mut self, server: usize, connection: u64, now: Instant) -> bool {
-        match self {
-            Self::Set(set) => set.accept(server, connection, now),
-            Self::Standalone(one) => Deployment::accept(one, server, connection, now),
+        match &mut self.kind {
+            Kind::Set(set) => set.accept(server, connection, now),
+            Kind::Standalone(one) => Deployment::accept(one, server, connection, now),
         }
     }
 
     fn hang_up(&mut self, connection: u64, now: Instant) {
-        match self {
-            Self::Set(set) => set.hang_up(connection, now),
-            Self::Standalone(server) => Deployment::hang_up(server, connection, now),
+        match &mut self.kind {
+            Kind::Set(set) => set.hang_up(connection, now),
+            Kind::Standalone(server) => Deployment::hang_up(server, connection, now),
         }
     }
 
     fn receive(&mut self, connection: u64, bytes: &[u8], now: Instant) {
-        match self {
-            Self::Set(set) => set.receive(connection, bytes, now),
-            Self::Standalone(server) => Deployment::receive(server, connection, bytes, now),
+        match &mut self.kind {
+            Kind::Set(set) => set.receive(connection, bytes, now),
+            Kind::Standalone(server) => Deployment::receive(server, connection, bytes, now),
         }
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        match self {
-            Self::Set(set) => Deployment::poll_output(set),
-            Self::Standalone(server) => Deployment::poll_output(server),
+        match &mut self.kind {
+            Kind::Set(set) => Deployment::poll_output(set),
+            Kind::Standalone(server) => Deployment::poll_output(server),
         }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        match self {
-            Self::Set(set) => Deployment::poll_timeout(set),
-            Self::Standalone(server) => Deployment::poll_timeout(server),
+        match &self.kind {
+            Kind::Set(set) => Deployment::poll_timeout(set),
+            Kind::Standalone(server) => Deployment::poll_timeout(server),
         }
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        match self {
-            Self::Set(set) => set.handle_timeout(now),
-            Self::Standalone(server) => Deployment::handle_timeout(server, now),
+        match &mut self.kind {
+            Kind::Set(set) => set.handle_timeout(now),
+            Kind::Standalone(server) => Deployment::handle_timeout(server, now),
         }
     }
 }

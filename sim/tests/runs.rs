@@ -15,7 +15,10 @@ fn recorded(seed: u64, profile: Profile, mode: Mode) -> Run {
 fn assert_passes(run: &Run) {
     let (seed, profile, mode) = (run.seed, run.profile, run.mode);
     let failed = &run.violation;
-    assert!(failed.is_none(), "seed {seed} {profile} {mode:?}: {failed:?}");
+    assert!(
+        failed.is_none(),
+        "seed {seed} {profile} {mode:?}: {failed:?}"
+    );
 }
 
 #[test]

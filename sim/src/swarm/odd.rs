@@ -1,0 +1,143 @@
+//! Replies that a healthy server does not give, and those of old servers.
+//!
+//! The fail point of the simulated servers has the shapes of the real one. What it cannot say is said
+//! here: documents that a primary refuses because it is one no more, errors that are told by their text
+//! alone, labels that only some servers give, and hellos that fail.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bson::{Document, doc};
+
+use crate::{
+    Scene,
+    choices::Choices,
+    script::{hello_reply, member_reply},
+    server::Seen,
+};
+
+/// The wire version of the servers that are old: MongoDB 4.2.
+const OLD_WIRE: i32 = 8;
+
+/// A reply that is given a few times.
+#[derive(Clone, Debug)]
+pub(super) struct Odd {
+    shape: Shape,
+    times: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// A hello is answered with an error.
+    Hello,
+    /// A read comes before there is a majority.
+    NoMajority,
+    /// A write that was not performed.
+    NotPerformed,
+    /// A login fails for a reason of the server's.
+    Login,
+    /// Documents are refused.
+    Refused,
+    /// An error without a code.
+    Text,
+}
+
+impl Odd {
+    pub(super) fn draw(choices: &mut dyn Choices) -> Self {
+        let shapes = [
+            Shape::Hello,
+            Shape::NoMajority,
+            Shape::NotPerformed,
+            Shape::Login,
+            Shape::Refused,
+            Shape::Text,
+        ];
+        Self {
+            shape: shapes[choices.draw("odd shape", shapes.len() as u64) as usize],
+            times: 1 + choices.draw("odd times", 5),
+        }
+    }
+
+    fn applies(&self, command: &Document) -> bool {
+        let name = command.keys().next().map_or("", String::as_str);
+        let writes = ["delete", "findAndModify", "insert", "update"].contains(&name);
+        match self.shape {
+            Shape::Hello => ["hello", "isMaster", "ismaster"].contains(&name),
+            Shape::Login => ["saslContinue", "saslStart"].contains(&name),
+            Shape::NoMajority => name == "find",
+            // Of these alone the reply has room for the documents' errors.
+            Shape::Refused => writes && name != "findAndModify",
+            Shape::NotPerformed => writes,
+            Shape::Text => writes || name == "find",
+        }
+    }
+
+    fn reply(&self) -> Document {
+        let error = |code: i32, name: &str| doc! { "ok": 0.0, "code": code, "codeName": name, "errmsg": "odd" };
+        match self.shape {
+            Shape::Hello | Shape::Login => error(91, "ShutdownInProgress"),
+            Shape::NoMajority => error(134, "ReadConcernMajorityNotAvailableYet"),
+            Shape::NotPerformed => {
+                let mut reply = error(91, "ShutdownInProgress");
+                let labels = vec!["RetryableWriteError", "NoWritesPerformed"];
+                reply.insert("errorLabels", labels);
+                reply
+            }
+            Shape::Refused => doc! {
+                "ok": 1.0, "n": 0,
+                "writeErrors": [{ "index": 0, "code": 10_107, "errmsg": "not primary" }],
+            },
+            Shape::Text => doc! { "ok": 0.0, "errmsg": "not master" },
+        }
+    }
+}
+
+/// What the hook of a server asks. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Oddities(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    odd: Option<Odd>,
+    /// The server is old, and this is its address if it is in a set.
+    old: Option<Option<String>>,
+}
+
+impl Oddities {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set(&self, odd: Option<Odd>) {
+        self.lock().odd = odd;
+    }
+
+    /// Lets the server say that it is old; `member` is its address if it is the only member of a
+    /// set.
+    pub(super) fn grow_old(&self, member: Option<String>) {
+        self.lock().old = Some(member);
+    }
+
+    pub(super) fn answer(&self, seen: Seen<'_>) -> Option<Scene> {
+        let mut state = self.lock();
+        if let Some(odd) = &mut state.odd
+            && odd.applies(seen.command)
+            && seen.command.get_str("$db").is_ok()
+        {
+            let reply = odd.reply();
+            odd.times -= 1;
+            if odd.times == 0 {
+                state.odd = None;
+            }
+            return Some(Scene::Reply(reply, Duration::ZERO));
+        }
+        let mut reply = match state.old.as_ref()? {
+            Some(me) => member_reply(seen.command, &[me], me, me)?,
+            None => hello_reply(seen.command)?,
+        };
+        reply.insert("maxWireVersion", OLD_WIRE);
+        Some(Scene::Reply(reply, Duration::ZERO))
+    }
+}
