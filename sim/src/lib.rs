@@ -66,6 +66,6 @@ pub use self::{
     },
     script::{Script, Scripted, hello_reply, member_reply, request_document},
     server::{Hook, OpTime, Output, Scene, Seen, ServerConfig, SimServer, User},
-    set::{SetConfig, SimReplicaSet},
+    set::{MemberConfig, SetConfig, SimReplicaSet},
     tcp::Served,
 };

@@ -40,6 +40,7 @@ pub use self::{log::OpTime, scram::User};
 use crate::{
     choices::Choices,
     failure::{Failure, Result, is_retryable_write},
+    set::Wanted,
     wire::{self, Framer, Request},
 };
 
@@ -103,8 +104,13 @@ pub struct Seen<'a> {
 pub type Hook = Box<dyn FnMut(Seen<'_>) -> Option<Scene> + Send>;
 
 /// What a server wants from its replica set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Demand {
+    Reconfigure {
+        connection: u64,
+        config: Wanted,
+        force: bool,
+    },
     StepDown {
         connection: u64,
         period: Duration,
@@ -136,6 +142,7 @@ pub struct SimServer {
     clock: Timestamp,
     reply_ids: i32,
     compressed: u64,
+    wire_versions: (i32, i32),
 }
 
 #[derive(Default)]
@@ -180,6 +187,7 @@ impl SimServer {
             },
             reply_ids: 0,
             compressed: 0,
+            wire_versions: (0, 17),
         }
     }
 

@@ -8,16 +8,21 @@
 //! not reach a majority for an election timeout steps down, and until then takes writes that will be
 //! rolled back.
 
+mod config;
+mod control;
 mod election;
+mod replication;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use mongo_client_core::time::Instant;
 
+pub use self::config::MemberConfig;
+pub(crate) use self::config::{Config, Visible, Wanted};
 use crate::{
     Choices, Output, ServerConfig, SimServer, User,
     deployment::Deployment,
-    failure::{EXCEEDED_TIME_LIMIT, Failure},
+    failure::{EXCEEDED_TIME_LIMIT, Failure, Result},
     server::{Demand, Membership, OpTime, State},
 };
 
@@ -26,10 +31,14 @@ use crate::{
 pub struct SetConfig {
     /// The set's name.
     pub name: String,
-    /// The members' addresses, `host:port`.
-    pub addresses: Vec<String>,
+    /// The members of the first configuration.
+    pub members: Vec<MemberConfig>,
+    /// The addresses of servers that are in no configuration yet; they can be added.
+    pub spares: Vec<String>,
     /// How long a member waits for a primary before it stands for election.
     pub election_timeout: Duration,
+    /// How long a new member takes to fetch all data.
+    pub initial_sync: Duration,
     /// How long an entry takes to each secondary.
     pub lag: Duration,
     /// The wall clock, in milliseconds since 1970, at the zero of the machine's time.
@@ -44,8 +53,10 @@ impl SetConfig {
     pub fn new(name: impl Into<String>, addresses: impl IntoIterator<Item = String>) -> Self {
         Self {
             name: name.into(),
-            addresses: addresses.into_iter().collect(),
+            members: addresses.into_iter().map(MemberConfig::new).collect(),
+            spares: Vec::new(),
             election_timeout: Duration::from_secs(10),
+            initial_sync: Duration::from_millis(500),
             lag: Duration::from_millis(2),
             wall_epoch_ms: ServerConfig::new("").wall_epoch_ms,
             users: Vec::new(),
@@ -57,13 +68,17 @@ impl SetConfig {
 pub struct SimReplicaSet {
     config: SetConfig,
     choices: Box<dyn Choices>,
+    /// The servers: the members of the first configuration, and the spare ones.
     members: Vec<Member>,
+    addresses: Vec<String>,
     /// The member of each connection.
     owners: BTreeMap<u64, usize>,
     term: i64,
     /// When the next election is held.
     election: Option<Instant>,
     step_down: Option<StepDown>,
+    /// When a member that is preferred takes over from the primary.
+    takeover: Option<Instant>,
     /// When the next entry reaches a member.
     delivery: Option<Instant>,
     rolled_back: usize,
@@ -79,6 +94,20 @@ struct Member {
     frozen: Instant,
     /// Since when, as primary, it does not reach a majority.
     alone: Option<Instant>,
+    /// Its place in the configuration that it has.
+    place: Option<usize>,
+    /// It is fetching all data.
+    sync: Option<Sync>,
+    maintenance: bool,
+    /// It stays primary alone.
+    stubborn: bool,
+}
+
+/// An initial synchronisation.
+struct Sync {
+    until: Instant,
+    /// The time is over, and the next primary in reach is the source.
+    due: bool,
 }
 
 /// A step-down that waits for a secondary to catch up.
@@ -91,26 +120,20 @@ struct StepDown {
 }
 
 impl SimReplicaSet {
-    /// Starts a set; the first member is elected at once.
+    /// Starts a set; the first member that may be primary is elected at once.
     #[must_use]
     pub fn new(config: SetConfig, mut choices: Box<dyn Choices>, now: Instant) -> Self {
+        let addresses = config.members.iter().map(|member| &member.address);
+        let addresses: Vec<String> = addresses.chain(&config.spares).cloned().collect();
         let mut members = Vec::new();
-        for address in &config.addresses {
+        for address in &addresses {
             let mut server_config = ServerConfig::new(address.clone());
             server_config.wall_epoch_ms = config.wall_epoch_ms;
             server_config.users.clone_from(&config.users);
             let seed = choices.draw("server seed", u64::MAX);
             let own = Box::new(crate::Seeded::new(seed));
             let mut server = SimServer::new(server_config, own);
-            server.membership = Some(Membership {
-                set: config.name.clone(),
-                config_version: 1,
-                hosts: config.addresses.clone(),
-                state: State::Secondary,
-                term: 0,
-                primary: None,
-                progress: Vec::new(),
-            });
+            server.membership = Some(Membership::new(&config.name));
             members.push(Member {
                 server,
                 up: true,
@@ -118,33 +141,46 @@ impl SimReplicaSet {
                 part: 0,
                 frozen: Instant::ZERO,
                 alone: None,
+                place: None,
+                sync: None,
+                maintenance: false,
+                stubborn: false,
             });
         }
+        let first = Config::new(1, 1, config.members.clone(), &addresses).map(Arc::new);
         let mut this = Self {
             config,
             choices,
             members,
+            addresses,
             owners: BTreeMap::new(),
             term: 0,
             election: None,
             step_down: None,
+            takeover: None,
             delivery: None,
             rolled_back: 0,
         };
-        if !this.members.is_empty() {
-            this.elect(0, now);
+        if let Some(first) = first {
+            for member in 0..first.members.len() {
+                this.install(member, &first, now);
+                this.members[member].sync = None;
+            }
+            if let Some(leader) = first.servers.iter().find(|s| first.is_electable(**s)) {
+                this.elect(*leader, now);
+            }
         }
         this.settle(now);
         this
     }
 
-    /// The number of members.
+    /// The number of servers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether the set has no members.
+    /// Whether the set has no servers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
@@ -181,65 +217,6 @@ impl SimReplicaSet {
         self.rolled_back
     }
 
-    /// Changes how long entries take to a member.
-    pub fn set_lag(&mut self, member: usize, lag: Duration, now: Instant) {
-        self.members[member].lag = lag;
-        self.settle(now);
-    }
-
-    /// Ends a member's process: its connections are reset and nobody listens.
-    pub fn kill(&mut self, member: usize, now: Instant) {
-        let killed = &mut self.members[member];
-        killed.up = false;
-        killed.alone = None;
-        killed.server.reset_connections();
-        let term = self.term_of(member);
-        self.members[member]
-            .server
-            .set_state(State::Secondary, term, None);
-        self.settle(now);
-    }
-
-    /// Starts the process of a killed member again, over its data.
-    pub fn restart(&mut self, member: usize, now: Instant) {
-        let restarted = &mut self.members[member];
-        restarted.server.reboot();
-        restarted.up = true;
-        self.settle(now);
-    }
-
-    /// Splits the set: members reach each other only within their part, those that are in none only
-    /// themselves. Clients still reach all.
-    pub fn partition(&mut self, parts: &[&[usize]], now: Instant) {
-        for (index, member) in self.members.iter_mut().enumerate() {
-            let part = parts.iter().position(|part| part.contains(&index));
-            member.part = part.unwrap_or(parts.len() + index);
-        }
-        self.settle(now);
-    }
-
-    /// Lets all members reach each other.
-    pub fn heal(&mut self, now: Instant) {
-        for member in &mut self.members {
-            member.part = 0;
-        }
-        self.settle(now);
-    }
-
-    /// Makes the primary step down, like `replSetStepDown` without `force`.
-    pub fn step_down(&mut self, period: Duration, now: Instant) {
-        if let Some(member) = self.primary() {
-            self.step_down = Some(StepDown {
-                member,
-                connection: None,
-                period,
-                until: now + Duration::from_secs(10),
-                force: false,
-            });
-        }
-        self.settle(now);
-    }
-
     fn is_primary(&self, member: usize) -> bool {
         let member = &self.members[member];
         let membership = member.server.membership.as_ref();
@@ -255,8 +232,37 @@ impl SimReplicaSet {
         self.members[member].server.data.last()
     }
 
-    fn majority(&self) -> usize {
-        self.members.len() / 2 + 1
+    /// The configuration that a server has.
+    fn config_of(&self, member: usize) -> Option<&Arc<Config>> {
+        let membership = self.members[member].server.membership.as_ref();
+        membership.and_then(|m| m.config.as_ref())
+    }
+
+    /// What a server's configuration says of it; `None` when it is in none.
+    fn entry(&self, member: usize) -> Option<&MemberConfig> {
+        let place = self.members[member].place?;
+        self.config_of(member)?.members.get(place)
+    }
+
+    fn holds_data(&self, member: usize) -> bool {
+        self.entry(member).is_some_and(|entry| !entry.arbiter)
+    }
+
+    fn newest_config(&self, servers: impl Iterator<Item = usize>) -> Option<&Arc<Config>> {
+        let configs = servers.filter_map(|server| self.config_of(server));
+        configs.reduce(|a, b| if b.is_newer_than(a) { b } else { a })
+    }
+
+    /// What a server is while it is not primary.
+    fn base_state(&self, member: usize) -> State {
+        let server = &self.members[member];
+        match self.entry(member) {
+            None => State::Removed,
+            Some(entry) if entry.arbiter => State::Arbiter,
+            Some(_) if server.sync.is_some() => State::Startup,
+            Some(_) if server.maintenance => State::Recovering,
+            Some(_) => State::Secondary,
+        }
     }
 
     /// The members that a member reaches, itself included.
@@ -271,6 +277,7 @@ impl SimReplicaSet {
         loop {
             let before = self.signature();
             self.take_demands(now);
+            self.spread_configs(now);
             self.lead(now);
             self.carry_out_step_down(now);
             self.replicate(now);
@@ -304,27 +311,61 @@ impl SimReplicaSet {
     fn take_demands(&mut self, now: Instant) {
         for member in 0..self.members.len() {
             while let Some(demand) = self.members[member].server.demands.pop_front() {
-                let Demand::StepDown {
-                    connection,
-                    period,
-                    catch_up,
-                    force,
-                } = demand;
-                if self.step_down.is_some() {
-                    let busy = Failure::new(314, "a step-down is already in progress");
-                    let server = &mut self.members[member].server;
-                    server.finish_step_down(connection, Err(busy), now);
-                    continue;
+                match demand {
+                    Demand::Reconfigure {
+                        connection,
+                        config,
+                        force,
+                    } => {
+                        let result = self.change(member, &config, force, now);
+                        let server = &mut self.members[member].server;
+                        server.finish_demand(connection, result, now);
+                    }
+                    Demand::StepDown {
+                        connection,
+                        period,
+                        catch_up,
+                        force,
+                    } => {
+                        if self.step_down.is_some() {
+                            let busy = Failure::new(314, "a step-down is already in progress");
+                            let server = &mut self.members[member].server;
+                            server.finish_demand(connection, Err(busy), now);
+                            continue;
+                        }
+                        self.step_down = Some(StepDown {
+                            member,
+                            connection: Some(connection),
+                            period,
+                            until: now + catch_up,
+                            force,
+                        });
+                    }
                 }
-                self.step_down = Some(StepDown {
-                    member,
-                    connection: Some(connection),
-                    period,
-                    until: now + catch_up,
-                    force,
-                });
             }
         }
+    }
+
+    /// Carries out a client's change of the configuration.
+    fn change(&mut self, member: usize, wanted: &Wanted, force: bool, now: Instant) -> Result<()> {
+        let Some(old) = self.config_of(member) else {
+            return Err(Failure::not_simulated("replSetReconfig of a server alone"));
+        };
+        wanted.check(old, &self.config.name, &self.addresses[member], force)?;
+        let term = if force {
+            old.term
+        } else {
+            self.term_of(member)
+        };
+        let version = wanted.version(old);
+        let config = Config::new(version, term, wanted.members.clone(), &self.addresses);
+        let Some(config) = config else {
+            return Err(Failure::not_simulated(
+                "a member that is no server of the set",
+            ));
+        };
+        self.install(member, &Arc::new(config), now);
+        Ok(())
     }
 
     fn carry_out_step_down(&mut self, now: Instant) {
@@ -332,15 +373,21 @@ impl SimReplicaSet {
             return;
         };
         let member = order.member;
-        let caught_up = self.reached(member).into_iter();
-        let caught_up = caught_up.filter(|i| self.last(*i) == self.last(member));
+        let reached = self.reached(member);
+        let is_behind = |i: &usize| !self.holds_data(*i) || self.last(*i) != self.last(member);
+        let config = self.config_of(member).cloned();
+        let caught_up = config.as_ref().is_some_and(|config| {
+            let voters = config.voters().filter(|i| reached.contains(i));
+            let ready = voters.filter(|i| !is_behind(i)).count();
+            let mut others = reached.iter().filter(|i| **i != member && !is_behind(i));
+            ready >= config.write_majority() && others.any(|i| self.may_be_primary(*i))
+        });
         let result = if !self.is_primary(member) {
             Err(Failure::new(
                 crate::failure::NOT_WRITABLE_PRIMARY,
                 "not primary so can't step down",
             ))
-        } else if caught_up.count() >= self.majority().max(2) || (order.force && now >= order.until)
-        {
+        } else if caught_up || (order.force && now >= order.until) {
             self.depose(member, now + order.period);
             // A graceful step-down asks a secondary to stand for election at once.
             let handoff = 1 + self.choices.draw("election handoff", 20);
@@ -363,87 +410,24 @@ impl SimReplicaSet {
         };
         if let Some(connection) = order.connection {
             let server = &mut self.members[member].server;
-            server.finish_step_down(connection, result, now);
+            server.finish_demand(connection, result, now);
         }
-    }
-
-    /// Brings to each follower the entries that are due, after undoing what its primary lacks.
-    fn replicate(&mut self, now: Instant) {
-        self.delivery = None;
-        for member in 0..self.members.len() {
-            let Some(source) = self.followed(member) else {
-                continue;
-            };
-            self.undo_what_differs(member, source);
-            let lag = self.members[member].lag;
-            let entries = self.members[source].server.data.after(self.last(member));
-            let mut due = Vec::new();
-            for entry in entries {
-                let at = entry.written + lag;
-                if at > now {
-                    self.delivery = Some(self.delivery.map_or(at, |known| known.min(at)));
-                    break;
-                }
-                due.push(entry.clone());
-            }
-            for entry in due {
-                self.members[member].server.replicate(entry);
-            }
-        }
-    }
-
-    fn undo_what_differs(&mut self, member: usize, source: usize) {
-        let theirs = &self.members[source].server.data;
-        let ours = &self.members[member].server.data;
-        if theirs.contains(ours.last()) {
-            return;
-        }
-        let common = ours.uncommitted().find(|at| theirs.contains(*at));
-        let common = common.unwrap_or(ours.committed());
-        let server = &mut self.members[member].server;
-        self.rolled_back += server.data.roll_back(common);
-        // The real server closes its connections when it rolls back.
-        server.reset_connections();
     }
 
     /// The primary that a member follows.
     fn followed(&self, member: usize) -> Option<usize> {
-        if !self.members[member].up || self.is_primary(member) {
+        if !self.members[member].up || self.is_primary(member) || self.entry(member).is_none() {
             return None;
         }
         let primaries = self.reached(member).into_iter();
         let primaries = primaries.filter(|i| self.is_primary(*i));
         primaries.max_by_key(|i| self.term_of(*i))
     }
-
-    fn commit(&mut self) {
-        for primary in self.primaries() {
-            let reached = self.reached(primary);
-            let mut progress: Vec<OpTime> = reached.iter().map(|i| self.last(*i)).collect();
-            progress.sort_unstable();
-            let index = progress.len().checked_sub(self.majority());
-            let at = index.and_then(|index| progress.get(index)).copied();
-            if let Some(membership) = &mut self.members[primary].server.membership {
-                membership.progress = progress;
-            }
-            if let Some(at) = at.filter(|at| at.term == self.term_of(primary)) {
-                for member in reached {
-                    self.members[member].server.data.commit(at);
-                }
-            }
-        }
-        let all = self.members.iter().map(|m| m.server.data.committed());
-        if let Some(everywhere) = all.min() {
-            for member in &mut self.members {
-                member.server.data.trim(everywhere);
-            }
-        }
-    }
 }
 
 impl Deployment for SimReplicaSet {
     fn addresses(&self) -> Vec<String> {
-        self.config.addresses.clone()
+        self.addresses.clone()
     }
 
     fn listens(&self, server: usize) -> bool {
@@ -483,7 +467,10 @@ impl Deployment for SimReplicaSet {
         let alone = self.members.iter().filter_map(|m| m.alone);
         let alone = alone.map(|since| since + self.config.election_timeout);
         let step_down = self.step_down.as_ref().map(|order| order.until);
-        let own = [self.election, self.delivery, step_down];
+        let syncs = self.members.iter().filter_map(|m| m.sync.as_ref());
+        let syncs = syncs.filter(|sync| !sync.due).map(|sync| sync.until);
+        let own = [self.election, self.delivery, self.takeover, step_down];
+        let alone = alone.chain(syncs);
         servers.chain(alone).chain(own.into_iter().flatten()).min()
     }
 

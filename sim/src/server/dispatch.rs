@@ -193,7 +193,9 @@ impl SimServer {
         let Some(member) = &self.membership else {
             return Done::Reply(reply);
         };
-        if let Some(error) = concern.unsatisfiable(member.hosts.len()) {
+        if let Some(error) =
+            concern.unsatisfiable(member.config.as_ref().map_or(1, |config| config.holders()))
+        {
             reply.insert("writeConcernError", error);
             return Done::Reply(reply);
         }
@@ -229,8 +231,12 @@ impl SimServer {
             };
             return Err(Failure::new(NOT_PRIMARY_NO_SECONDARY_OK, message));
         }
-        if member.state == State::Recovering {
-            let message = "node is not in primary or recovering state";
+        if member.state != State::Secondary {
+            let message = if member.state == State::Recovering {
+                "node is recovering"
+            } else {
+                "node is not in primary or recovering state"
+            };
             return Err(Failure::new(NOT_PRIMARY_OR_SECONDARY, message));
         }
         Ok(())

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     failure::{BAD_VALUE, Failure, Result},
+    set::Visible,
     store::value::{truthy, whole},
     wire::Compressor,
 };
@@ -88,8 +89,8 @@ impl SimServer {
             "localTime": DateTime::from_millis(self.wall(now)),
             "logicalSessionTimeoutMinutes": 30,
             "connectionId": i32::try_from(connection).unwrap_or(i32::MAX),
-            "minWireVersion": 0,
-            "maxWireVersion": 17,
+            "minWireVersion": self.wire_versions.0,
+            "maxWireVersion": self.wire_versions.1,
             "readOnly": false,
         });
         if let Ok(wanted) = command.get_array("compression") {
@@ -104,16 +105,51 @@ impl SimServer {
     }
 
     fn describe(&self, member: &Membership, writable: &str, reply: &mut Document) {
+        reply.insert("topologyVersion", self.topology_version());
+        let Some((config, place)) = member.config.as_ref().zip(member.place) else {
+            reply.extend(doc! {
+                writable: false,
+                "secondary": false,
+                "info": "Does not have a valid replica set config",
+                "isreplicaset": true,
+            });
+            return;
+        };
+        for (field, kind) in [
+            ("hosts", Visible::Host),
+            ("passives", Visible::Passive),
+            ("arbiters", Visible::Arbiter),
+        ] {
+            let hosts = config.hosts(kind);
+            if !hosts.is_empty() {
+                reply.insert(field, hosts);
+            }
+        }
         reply.extend(doc! {
-            "topologyVersion": self.topology_version(),
-            "hosts": member.hosts.clone(),
             "setName": &member.set,
-            "setVersion": i32::try_from(member.config_version).unwrap_or(i32::MAX),
+            "setVersion": i32::try_from(config.version).unwrap_or(i32::MAX),
             writable: member.is_primary(),
             "secondary": member.state == State::Secondary,
         });
         if let Some(primary) = &member.primary {
             reply.insert("primary", primary);
+        }
+        let own = &config.members[place];
+        if own.arbiter {
+            reply.insert("arbiterOnly", true);
+        } else if own.priority <= 0.0 {
+            reply.insert("passive", true);
+        }
+        if own.hidden {
+            reply.insert("hidden", true);
+        }
+        if !own.delay.is_zero() {
+            let seconds = i32::try_from(own.delay.as_secs()).unwrap_or(i32::MAX);
+            reply.insert("secondaryDelaySecs", seconds);
+        }
+        if !own.tags.is_empty() {
+            let tags = own.tags.iter().map(|(k, v)| (k.clone(), Bson::from(v)));
+            reply.insert("tags", tags.collect::<Document>());
         }
         reply.insert("me", self.address());
         if member.is_primary() {

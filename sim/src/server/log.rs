@@ -78,7 +78,7 @@ fn show_time(time: Timestamp) -> String {
 }
 
 /// Store, log and the record of retryable writes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Data {
     pub(crate) store: Store,
     pub(crate) sessions: BTreeMap<SessionId, SessionWrites>,

@@ -6,22 +6,28 @@ use bson::oid::ObjectId;
 use mongo_client_core::time::Instant;
 
 use super::{Entry, OpTime, Retry, SimServer};
-use crate::store::Op;
+use crate::{set::Config, store::Op};
 
 /// What a member is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
+    Arbiter,
     Primary,
     Recovering,
+    /// In no configuration.
+    Removed,
     Secondary,
+    /// Fetching all data.
+    Startup,
 }
 
 /// What a server knows of its replica set.
 #[derive(Clone, Debug)]
 pub(crate) struct Membership {
     pub(crate) set: String,
-    pub(crate) config_version: i64,
-    pub(crate) hosts: Vec<String>,
+    /// The set's configuration, and the place of the server in it.
+    pub(crate) config: Option<Arc<Config>>,
+    pub(crate) place: Option<usize>,
     pub(crate) state: State,
     /// The term that the member knows; as primary, the one that it was elected in.
     pub(crate) term: i64,
@@ -32,6 +38,19 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
+    /// A server that may become a member of a set.
+    pub(crate) fn new(set: &str) -> Self {
+        Self {
+            set: set.to_owned(),
+            config: None,
+            place: None,
+            state: State::Removed,
+            term: 0,
+            primary: None,
+            progress: Vec::new(),
+        }
+    }
+
     pub(crate) fn is_primary(&self) -> bool {
         self.state == State::Primary
     }
@@ -62,6 +81,21 @@ impl SimServer {
         member.state = state;
         member.term = term;
         member.primary = primary;
+        self.version += 1;
+    }
+
+    /// Takes over a configuration.
+    pub(crate) fn set_config(&mut self, config: Arc<Config>, place: Option<usize>) {
+        if let Some(member) = &mut self.membership {
+            member.config = Some(config);
+            member.place = place;
+            self.version += 1;
+        }
+    }
+
+    /// Changes which wire versions the server's process speaks, as an upgrade does.
+    pub fn set_wire_versions(&mut self, min: i32, max: i32) {
+        self.wire_versions = (min, max);
         self.version += 1;
     }
 

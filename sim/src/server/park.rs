@@ -38,7 +38,7 @@ pub(super) enum Wait {
     Hello(i64),
     Silence,
     /// For the replica set.
-    StepDown,
+    Set,
 }
 
 /// What follows a fail point's block.
@@ -96,7 +96,7 @@ impl SimServer {
     pub(super) fn is_over(&self, busy: &Busy, now: Instant) -> bool {
         let due = busy.until.is_some_and(|until| now >= until);
         match &busy.wait {
-            Wait::Silence | Wait::StepDown => false,
+            Wait::Silence | Wait::Set => false,
             Wait::Block(_) => due,
             Wait::Hello(version) => due || *version != self.version,
             Wait::Applied(time) => due || self.data.last().timestamp() >= *time,
@@ -123,7 +123,7 @@ impl SimServer {
             ))
         };
         let result: Result<Document> = match wait {
-            Wait::Silence | Wait::StepDown => return,
+            Wait::Silence | Wait::Set => return,
             Wait::Block(after) => return self.after(id, request, after, now),
             Wait::Hello(_) => Ok(self.hello(id, &request.command, now)),
             Wait::Applied(_) | Wait::Durable(_) => {
@@ -185,14 +185,14 @@ impl SimServer {
         }
     }
 
-    /// Answers a step-down that the replica set has carried out, or refuses it.
-    pub(crate) fn finish_step_down(&mut self, id: u64, result: Result<()>, now: Instant) {
+    /// Answers what the replica set has carried out, or refuses it.
+    pub(crate) fn finish_demand(&mut self, id: u64, result: Result<()>, now: Instant) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
         if let Some(busy) = connection
             .busy
-            .take_if(|busy| matches!(busy.wait, Wait::StepDown))
+            .take_if(|busy| matches!(busy.wait, Wait::Set))
         {
             self.parked.remove(&id);
             let result = result.map(|()| doc! {});

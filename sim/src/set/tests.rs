@@ -25,17 +25,24 @@ fn message(id: i32, command: &Document) -> Vec<u8> {
     out
 }
 
+fn address(server: usize) -> String {
+    format!("m{server}.test:27017")
+}
+
 impl World {
     fn new(members: usize) -> Self {
         Self::seeded(members, 7)
     }
 
     fn seeded(members: usize, seed: u64) -> Self {
-        let addresses = (0..members).map(|i| format!("m{i}.test:27017"));
-        let config = SetConfig::new("rs", addresses);
+        let addresses = (0..members).map(address);
+        Self::of(SetConfig::new("rs", addresses), seed)
+    }
+
+    fn of(config: SetConfig, seed: u64) -> Self {
         let now = Instant::from_nanos(1_000_000_000);
         let mut set = SimReplicaSet::new(config, Box::new(Seeded::new(seed)), now);
-        for member in 0..members {
+        for member in 0..set.len() {
             assert!(set.accept(member, member as u64, now));
         }
         let mut this = Self { set, now, next: 0 };
@@ -393,3 +400,6 @@ fn the_reconnected_client_of_a_restarted_member_sees_a_new_process() {
     let after = world.ask(1, doc! { "hello": 1 });
     assert_ne!(process(&before), process(&after));
 }
+
+#[path = "members_tests.rs"]
+mod members;

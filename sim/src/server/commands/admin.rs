@@ -11,11 +11,12 @@ use crate::{
         NOT_WRITABLE_PRIMARY, Result,
     },
     server::{
-        Demand, SimServer,
+        Demand, SimServer, State,
         dispatch::{Call, Done},
         failpoint::TRANSACTIONAL_WRITE,
         park::Wait,
     },
+    set::Wanted,
     store::{
         Namespace, Op,
         query::Filter,
@@ -168,6 +169,48 @@ pub(in crate::server) fn list_databases(server: &mut SimServer, call: &Call<'_>)
     Ok(Done::Reply(reply))
 }
 
+pub(in crate::server) fn get_config(server: &mut SimServer, _call: &Call<'_>) -> Result<Done> {
+    let Some(member) = &server.membership else {
+        return Err(Failure::new(NO_REPLICATION, "not running with --replSet"));
+    };
+    match &member.config {
+        Some(config) => Ok(Done::Reply(doc! { "config": config.show(&member.set) })),
+        None => Err(Failure::new(94, "no replset config has been received")),
+    }
+}
+
+pub(in crate::server) fn reconfigure(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
+    let Some(member) = &server.membership else {
+        return Err(Failure::new(NO_REPLICATION, "not running with --replSet"));
+    };
+    let Ok(config) = call.command.get_document("replSetReconfig") else {
+        // The real server gives no code here.
+        return Err(Failure::new(0, "no configuration specified"));
+    };
+    let force = call.command.get("force").is_some_and(truthy);
+    if !force && !member.is_primary() {
+        let state = match member.state {
+            State::Arbiter => "ARBITER",
+            State::Recovering => "RECOVERING",
+            State::Removed => "REMOVED",
+            State::Startup => "STARTUP2",
+            State::Primary | State::Secondary => "SECONDARY",
+        };
+        let message = format!(
+            "New config is rejected :: caused by :: replSetReconfig should only be run on a writable \
+             PRIMARY. Current state {state};"
+        );
+        return Err(Failure::new(NOT_WRITABLE_PRIMARY, message));
+    }
+    let config = Wanted::parse(config, &member.set)?;
+    server.demands.push_back(Demand::Reconfigure {
+        connection: call.connection,
+        config,
+        force,
+    });
+    Ok(Done::Wait(Wait::Set, None))
+}
+
 pub(in crate::server) fn step_down(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let Some(member) = &server.membership else {
         return Err(Failure::new(NO_REPLICATION, "not running with --replSet"));
@@ -204,5 +247,5 @@ pub(in crate::server) fn step_down(server: &mut SimServer, call: &Call<'_>) -> R
         catch_up: Duration::from_secs(catch_up),
         force,
     });
-    Ok(Done::Wait(Wait::StepDown, None))
+    Ok(Done::Wait(Wait::Set, None))
 }
