@@ -34,6 +34,7 @@ mod insert_one;
 mod list_collections;
 mod list_databases;
 mod list_indexes;
+mod listing;
 mod map_reduce;
 mod modify_collection;
 mod open;

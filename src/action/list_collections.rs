@@ -10,8 +10,8 @@ use mongo_client_core::{
 use super::{
     ExplicitSession, ImplicitSession, Place, Scope, action,
     body::Body,
+    listing::{listing, names, names_in},
     open::{open, open_in},
-    reply,
 };
 use crate::{
     cursor::{Cursor, SessionCursor},
@@ -26,62 +26,24 @@ impl Database {
     ///
     /// See [the module](crate::action) for errors and cancellation.
     pub fn list_collections(&self) -> ListCollections<'_> {
-        ListCollections {
-            place: self.place(),
-            options: None,
-            session: ImplicitSession,
-        }
+        ListCollections::new(self.place())
     }
 
     /// Lists the names of the collections and views of the database.
     ///
     /// See [the module](crate::action) for errors and cancellation.
     pub fn list_collection_names(&self) -> ListCollectionNames<'_> {
-        ListCollectionNames {
-            place: self.place(),
-            options: None,
-            session: ImplicitSession,
-        }
+        ListCollectionNames::new(self.place())
     }
 }
 
-/// One of the two verbs: names are read to the end, specifications through a cursor.
-macro_rules! list_collections {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[must_use = "verbs do nothing unless awaited or run"]
-        #[derive(Debug)]
-        pub struct $name<'a, S = ImplicitSession> {
-            pub(super) place: &'a Place,
-            pub(super) options: Option<Box<ListCollectionsOptions>>,
-            pub(super) session: S,
-        }
-
-        list_collections_setters!(impl ['a, S] $name<'a, S>);
-
-        impl<'a> $name<'a> {
-            /// Runs in a session of the caller's.
-            pub fn session<'s>(
-                self,
-                value: impl Into<&'s mut ClientSession>,
-            ) -> $name<'a, ExplicitSession<'s>> {
-                $name {
-                    place: self.place,
-                    options: self.options,
-                    session: ExplicitSession(value.into()),
-                }
-            }
-        }
-    };
-}
-
-list_collections! {
+listing! {
     /// Lists collections; made by [`Database::list_collections`].
-    ListCollections
+    ListCollections, ListCollectionsOptions, list_collections_setters
 }
-list_collections! {
+listing! {
     /// Lists the names of collections; made by [`Database::list_collection_names`].
-    ListCollectionNames
+    ListCollectionNames, ListCollectionsOptions, list_collections_setters
 }
 
 impl ListCollections<'_> {
@@ -104,12 +66,7 @@ impl ListCollections<'_, ExplicitSession<'_>> {
 impl ListCollectionNames<'_> {
     async fn perform(self) -> Result<Vec<String>> {
         let built = build(&self.place.scope, true, self.options.as_deref())?;
-        let mut cursor: Cursor<()> = open(self.place, built).await?;
-        let mut names = Vec::new();
-        while cursor.advance().await? {
-            names.push(reply::name(cursor.current())?);
-        }
-        Ok(names)
+        names(open(self.place, built).await?).await
     }
 }
 
@@ -117,12 +74,7 @@ impl ListCollectionNames<'_, ExplicitSession<'_>> {
     async fn perform(self) -> Result<Vec<String>> {
         let session = self.session.0;
         let built = build(&self.place.scope, true, self.options.as_deref())?;
-        let mut cursor: SessionCursor<()> = open_in(self.place, built, session).await?;
-        let mut names = Vec::new();
-        while cursor.advance(session).await? {
-            names.push(reply::name(cursor.current())?);
-        }
-        Ok(names)
+        names_in(open_in(self.place, built, session).await?, session).await
     }
 }
 

@@ -11,8 +11,8 @@ use super::{
     ExplicitSession, ImplicitSession, Place, Scope, action,
     body::Body,
     drop::existing,
+    listing::{listing, names, names_in},
     open::{open, open_in},
-    reply,
 };
 use crate::{
     collection::Collection,
@@ -28,62 +28,24 @@ impl<T: Send + Sync> Collection<T> {
     /// [`session`](ListIndexes::session). See [the module](crate::action) for errors and
     /// cancellation.
     pub fn list_indexes(&self) -> ListIndexes<'_> {
-        ListIndexes {
-            place: self.place(),
-            options: None,
-            session: ImplicitSession,
-        }
+        ListIndexes::new(self.place())
     }
 
     /// Lists the names of the collection's indexes; none when it does not exist. Retried once.
     ///
     /// See [the module](crate::action) for errors and cancellation.
     pub fn list_index_names(&self) -> ListIndexNames<'_> {
-        ListIndexNames {
-            place: self.place(),
-            options: None,
-            session: ImplicitSession,
-        }
+        ListIndexNames::new(self.place())
     }
 }
 
-/// One of the two verbs: names are read to the end, indexes through a cursor.
-macro_rules! list_indexes {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[must_use = "verbs do nothing unless awaited or run"]
-        #[derive(Debug)]
-        pub struct $name<'a, S = ImplicitSession> {
-            pub(super) place: &'a Place,
-            pub(super) options: Option<Box<ListIndexesOptions>>,
-            pub(super) session: S,
-        }
-
-        list_indexes_setters!(impl ['a, S] $name<'a, S>);
-
-        impl<'a> $name<'a> {
-            /// Runs in a session of the caller's.
-            pub fn session<'s>(
-                self,
-                value: impl Into<&'s mut ClientSession>,
-            ) -> $name<'a, ExplicitSession<'s>> {
-                $name {
-                    place: self.place,
-                    options: self.options,
-                    session: ExplicitSession(value.into()),
-                }
-            }
-        }
-    };
-}
-
-list_indexes! {
+listing! {
     /// Lists indexes; made by [`Collection::list_indexes`].
-    ListIndexes
+    ListIndexes, ListIndexesOptions, list_indexes_setters
 }
-list_indexes! {
+listing! {
     /// Lists the names of indexes; made by [`Collection::list_index_names`].
-    ListIndexNames
+    ListIndexNames, ListIndexesOptions, list_indexes_setters
 }
 
 /// A cursor over the indexes, or none where there is no collection.
@@ -116,24 +78,14 @@ impl ListIndexes<'_, ExplicitSession<'_>> {
 
 impl ListIndexNames<'_> {
     async fn perform(self) -> Result<Vec<String>> {
-        let mut cursor: Cursor<()> = cursor(self.place, self.options.as_deref()).await?;
-        let mut names = Vec::new();
-        while cursor.advance().await? {
-            names.push(reply::name(cursor.current())?);
-        }
-        Ok(names)
+        names(cursor(self.place, self.options.as_deref()).await?).await
     }
 }
 
 impl ListIndexNames<'_, ExplicitSession<'_>> {
     async fn perform(self) -> Result<Vec<String>> {
         let (options, session) = (self.options.as_deref(), self.session.0);
-        let mut cursor: SessionCursor<()> = cursor_in(self.place, options, session).await?;
-        let mut names = Vec::new();
-        while cursor.advance(session).await? {
-            names.push(reply::name(cursor.current())?);
-        }
-        Ok(names)
+        names_in(cursor_in(self.place, options, session).await?, session).await
     }
 }
 

@@ -210,11 +210,6 @@ action!(impl ['a] ListSearchIndexes<'a> => Cursor<Document>);
 
 /// Builds the `createSearchIndexes` command.
 pub(super) fn build_create(scope: &Scope, models: &[SearchIndexModel]) -> Result<CommandSpec> {
-    if models.is_empty() {
-        return Err(Error::invalid_argument(
-            "models: there must be at least one",
-        ));
-    }
     let indexes: Vec<_> = models.iter().map(SearchIndexModel::to_document).collect();
     let mut body = Body::new("createSearchIndexes", &scope.name);
     body.put("indexes", &indexes)?;

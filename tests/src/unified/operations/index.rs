@@ -9,7 +9,7 @@ use mongo_client::{
     },
 };
 
-use super::{Done, Output, collect, missing, perform, session};
+use super::{Done, Output, collect, perform, search, session};
 use crate::unified::{
     Checked, Stop,
     arguments::{Args, fill},
@@ -28,7 +28,7 @@ pub(super) async fn execute(
         "listIndexes" => list_indexes(run, collection, args).await,
         "listIndexNames" => list_index_names(run, collection, args).await,
         "rename" => rename(run, collection, args).await,
-        _ => Err(missing(name, "collection").into()),
+        _ => search::execute(collection, name, args).await,
     }
 }
 
