@@ -9,7 +9,11 @@ use std::{
 
 use bson::Document;
 use futures_util::future::join;
-use mongo_client::{Client, error::ErrorKind, options::ClientOptions};
+use mongo_client::{
+    Client,
+    error::ErrorKind,
+    options::{ClientOptions, DriverInfo},
+};
 use mongo_client_core::{
     dns::ResolverConfig,
     event::{EventHandler, sdam::SdamEvent},
@@ -43,6 +47,8 @@ struct Names {
 struct World {
     sim: Sim,
     names: Arc<Mutex<Names>>,
+    /// What clients have said of themselves.
+    told: Arc<Mutex<Vec<Document>>>,
 }
 
 impl World {
@@ -50,10 +56,16 @@ impl World {
         let this = Self {
             sim: Sim::new(7),
             names: Arc::default(),
+            told: Arc::default(),
         };
         for address in [A, B] {
-            let script =
-                Script::new(move |_, command| Scripted::Reply(reply(command, address, set)));
+            let told = Arc::clone(&this.told);
+            let script = Script::new(move |_, command| {
+                if let Ok(client) = command.get_document("client") {
+                    told.lock().unwrap().push(client.clone());
+                }
+                Scripted::Reply(reply(command, address, set))
+            });
             this.sim.listen(address, move |n| script.peer(n));
         }
         let (names, sim) = (Arc::clone(&this.names), this.sim.clone());
@@ -279,8 +291,44 @@ fn a_lookup_ends_with_its_client() {
     }
 }
 
+/// A library with a name of that length.
+fn library(length: usize) -> DriverInfo {
+    let mut info = DriverInfo::default();
+    info.name = "x".repeat(length);
+    info
+}
+
+#[test]
+fn a_library_that_is_added_before_the_start_is_named_in_every_handshake() {
+    let world = World::new(false);
+    world.records(&[(A, 1), (B, 1)]);
+    let client = world.client(URI, |o| o.driver_info = Some(library(3)));
+    client.append_metadata(library(5)).unwrap();
+    let error = client.append_metadata(library(600)).unwrap_err();
+    assert!(matches!(&*error.kind, ErrorKind::InvalidArgument { .. }));
+    world.sim.block_on(ping(&client)).unwrap();
+    world.pass(SECOND);
+    let told = world.told.lock().unwrap();
+    assert!(told.len() > 2, "{told:?}");
+    for client in &*told {
+        let driver = client.get_document("driver").unwrap();
+        let name = driver.get_str("name").unwrap();
+        assert!(name.ends_with("|xxx|xxxxx"), "{name}");
+    }
+}
+
 #[test]
 fn a_start_that_is_overtaken_by_a_shutdown_ends_what_it_started() {
+    overtake(false);
+}
+
+#[test]
+fn a_library_without_room_does_not_hide_a_shutdown_from_the_start() {
+    overtake(true);
+}
+
+/// `crowded`: a library was added that has no room, which only the start finds out.
+fn overtake(crowded: bool) {
     // The start takes two answers: the end comes before, between and after them.
     for pause in 0..=15 {
         let world = World::new(false);
@@ -290,7 +338,12 @@ fn a_start_that_is_overtaken_by_a_shutdown_ends_what_it_started() {
         let client = world.client(URI, |o| {
             let record = move |event| sink.lock().unwrap().push(event);
             o.sdam_event_handler = Some(EventHandler::callback(record));
+            o.app_name = Some("y".repeat(128));
+            o.driver_info = Some(library(128));
         });
+        if crowded {
+            client.append_metadata(library(250)).unwrap();
+        }
         let other = client.clone();
         let shutdown = async {
             world.sim.sleep(pause * MS).await;
@@ -299,7 +352,12 @@ fn a_start_that_is_overtaken_by_a_shutdown_ends_what_it_started() {
         let (result, ()) = world.sim.block_on(join(ping(&client), shutdown));
         if 2 * LATENCY > pause * MS {
             let error = result.unwrap_err();
-            assert!(matches!(&*error.kind, ErrorKind::Shutdown), "{error}");
+            let expected = match &*error.kind {
+                ErrorKind::Shutdown => true,
+                ErrorKind::InvalidArgument { .. } => crowded,
+                _ => false,
+            };
+            assert!(expected, "{error}");
         }
         // The handles are still there: it is the shutdown that ends everything.
         world.pass(SECOND);
