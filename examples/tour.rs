@@ -3,15 +3,20 @@
 //!
 //! `cargo xtask tour` starts a replica set and runs this against it; with a set of your own:
 //! `cargo run --example tour --features sync -- 'mongodb://HOST,HOST,HOST/?replicaSet=NAME'`; it waits
-//! until every member is known. It writes to the database `tour` and drops it, and locks the primary for
+//! until every member is known, for half a minute at most. It writes to the database `tour` and drops it, and locks the primary for
 //! a moment.
 
-use std::{fmt::Debug, process::ExitCode, sync::Arc};
+use std::{
+    error::Error,
+    fmt::Debug,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use mongo_client::{
     bson::{Document, doc},
     cursor::{ClosedCursor, CursorManager},
-    error::Result,
     event::{EventHandler, sdam::SdamEvent},
     options::{ClientOptions, DatabaseOptions, WriteConcern},
     topology::ServerType,
@@ -39,21 +44,55 @@ fn title(text: &str) {
     println!("\n== {text}");
 }
 
-/// Has the client of these options tell when it knows all servers. The properties of a client show
-/// what is known at the moment, and never wait.
-fn told_when_complete(options: &mut ClientOptions) -> Receiver<()> {
-    let (send, complete) = bounded(1);
-    options.sdam_event_handler = Some(EventHandler::callback(move |event| {
-        if let SdamEvent::TopologyDescriptionChanged(event) = event {
-            let servers = &event.new_description.servers;
-            let mut types = servers.values().map(|server| server.server_type);
-            if !servers.is_empty() && types.all(|server| server != ServerType::Unknown) {
-                // Once is enough: what does not fit into the channel is dropped.
-                let _ = send.try_send(());
+/// How long all servers may take to be known.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Tells when a client knows all its servers. The properties of a client show what is known at the
+/// moment, and never wait.
+struct Complete {
+    told: Receiver<()>,
+    /// The servers that are not known, and why.
+    missing: Arc<Mutex<Vec<String>>>,
+}
+
+impl Complete {
+    /// Has the client of these options tell.
+    fn of(options: &mut ClientOptions) -> Self {
+        let (send, told) = bounded(1);
+        let missing = Arc::<Mutex<Vec<String>>>::default();
+        let noted = Arc::clone(&missing);
+        options.sdam_event_handler = Some(EventHandler::callback(move |event| {
+            if let SdamEvent::TopologyDescriptionChanged(event) = event {
+                let servers = &event.new_description.servers;
+                let unknown = servers.values();
+                let unknown = unknown.filter(|server| server.server_type == ServerType::Unknown);
+                let unknown = unknown.map(|server| match &server.error {
+                    Some(error) => format!("{} ({error})", server.address),
+                    None => server.address.to_string(),
+                });
+                let unknown: Vec<_> = unknown.collect();
+                if !servers.is_empty() && unknown.is_empty() {
+                    // Once is enough: what does not fit into the channel is dropped.
+                    let _ = send.try_send(());
+                }
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = unknown;
             }
-        }
-    }));
-    complete
+        }));
+        Self { told, missing }
+    }
+
+    /// Waits until all servers are known.
+    async fn wait(&self) -> Result<(), String> {
+        let told = async { self.told.recv().await.map_err(|gone| gone.to_string()) };
+        let late = async {
+            smol::Timer::after(PATIENCE).await;
+            let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            let missing = missing.join(", ");
+            let seconds = PATIENCE.as_secs();
+            Err(format!("still not known after {seconds} s: {missing}"))
+        };
+        smol::future::or(told, late).await
+    }
 }
 
 /// The page from top to bottom. The two APIs have the same names: `$wait` ends what only has to be
@@ -64,8 +103,7 @@ macro_rules! walk {
         title("servers");
         show("is_primary", $client.is_primary()$($wait)*?);
         show("is_mongos", $client.is_mongos()$($wait)*?);
-        // It fails only when the client is gone.
-        let _ = $complete;
+        $complete?;
         show("address", $client.address()?);
         show("nodes", $client.nodes());
         show("primary", $client.primary());
@@ -130,7 +168,7 @@ macro_rules! walk {
     }};
 }
 
-async fn with_async_api(uri: &str) -> Result<()> {
+async fn with_async_api(uri: &str) -> Result<(), Box<dyn Error>> {
     macro_rules! next {
         ($cursor:ident) => {{
             $cursor.advance().await?;
@@ -138,23 +176,23 @@ async fn with_async_api(uri: &str) -> Result<()> {
         }};
     }
     let mut options = ClientOptions::parse(uri).await?;
-    let complete = told_when_complete(&mut options);
+    let complete = Complete::of(&mut options);
     let client = mongo_client::Client::with_options(options)?;
-    walk!(client, [.await], [.await], next, complete.recv().await);
+    walk!(client, [.await], [.await], next, complete.wait().await);
     client.shutdown().await;
     Ok(())
 }
 
-fn with_blocking_api(uri: &str) -> Result<()> {
+fn with_blocking_api(uri: &str) -> Result<(), Box<dyn Error>> {
     macro_rules! next {
         ($cursor:ident) => {
             $cursor.next().transpose()?
         };
     }
     let mut options = ClientOptions::parse(uri).run()?;
-    let complete = told_when_complete(&mut options);
+    let complete = Complete::of(&mut options);
     let client = mongo_client::sync::Client::with_options(options)?;
-    walk!(client, [], [.run()], next, complete.recv_blocking());
+    walk!(client, [], [.run()], next, smol::block_on(complete.wait()));
     client.shutdown().run();
     Ok(())
 }

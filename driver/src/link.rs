@@ -278,6 +278,7 @@ impl Link {
 
     /// The byte loop: runs the machine until it has an event.
     fn turn(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> Poll<ConnEvent> {
+        let mut written = false;
         for _ in 0..TURNS_MAX {
             if let Some(event) = self.conn.poll_event() {
                 if let ConnEvent::Closed(error) = &event {
@@ -295,13 +296,16 @@ impl Link {
                 self.conn.handle_fault(IoFault::Interrupted, tick.now());
                 continue;
             }
-            if self.conn.has_output() && self.write(cx, tick) && !self.conn.awaits_reply() {
-                continue;
+            if self.conn.has_output() && self.write(cx, tick) {
+                if !self.conn.awaits_reply() {
+                    continue;
+                }
+                written = true;
             }
             if health == Health::Idle {
                 return Poll::Pending;
             }
-            if self.read(cx, tick) || self.time(cx, tick) {
+            if self.read(cx, tick, written) || self.time(cx, tick) {
                 continue;
             }
             self.signal.watch(cx);
@@ -337,9 +341,10 @@ impl Link {
         true
     }
 
-    /// Reads into the machine's space; whether anything happened.
+    /// Reads into the machine's space; whether anything happened. What answers a request of the same
+    /// poll (`written`) has taken some time, however short: the clock is read again.
     #[inline]
-    fn read(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>) -> bool {
+    fn read(&mut self, cx: &mut Context<'_>, tick: &mut Tick<'_>, written: bool) -> bool {
         let appended = match self.conn.read_tail() {
             Some((out, most)) => self.stream.poll_read_append(cx, out, most),
             None => None,
@@ -347,7 +352,10 @@ impl Link {
         let read = appended
             .unwrap_or_else(|| Pin::new(&mut self.stream).poll_read(cx, self.conn.read_space()));
         match read {
-            Poll::Ready(Ok(n)) => self.conn.handle_read(n, tick.now()),
+            Poll::Ready(Ok(n)) => {
+                let now = if written { tick.renew() } else { tick.now() };
+                self.conn.handle_read(n, now);
+            }
             Poll::Ready(Err(error)) => self.conn.handle_fault(fault(&error), tick.now()),
             Poll::Pending => return false,
         }

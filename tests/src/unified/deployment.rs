@@ -3,7 +3,10 @@
 use std::{any::Any, sync::Mutex, time::Duration};
 
 use bson::{Document, doc};
-use mongo_client::{Client, options::ClientOptions};
+use mongo_client::{
+    Client,
+    options::{ClientOptions, ReadPreference},
+};
 use mongo_client_sim::{Instant, Seeded, Served, SetConfig, SimReplicaSet};
 use xtask::cluster::{Cluster, Plan};
 
@@ -179,6 +182,37 @@ impl Deployment {
             routers,
             _servers: Mutex::new(servers),
         })
+    }
+
+    /// Waits until the replies of all members have times. With users, a set has none before its
+    /// keys for them are made, which takes a moment after its first election.
+    ///
+    /// # Errors
+    ///
+    /// When that takes longer than a minute.
+    pub async fn await_times(&self) -> Checked {
+        if self.kind != Kind::ReplicaSetAuth {
+            return Ok(());
+        }
+        let all = async {
+            for member in [ReadPreference::Primary, ReadPreference::secondary(None)] {
+                // Secondaries are drawn: more draws than members.
+                for _ in 0..10 {
+                    while !self.tells_time(&member).await? {}
+                }
+            }
+            Ok(())
+        };
+        let told = tokio::time::timeout(Duration::from_secs(60), all).await;
+        told.unwrap_or_else(|_| Err("the set has no cluster times".into()))
+    }
+
+    async fn tells_time(&self, member: &ReadPreference) -> Checked<bool> {
+        let ping = self.internal.database("admin");
+        let ping = ping.run_command(doc! { "ping": 1 });
+        let reply = ping.selection_criteria(member.clone()).await;
+        let reply = reply.map_err(|error| Stop::Failed(format!("ping: {error}")))?;
+        Ok(reply.contains_key("operationTime"))
     }
 
     /// The client for what the runner does itself.

@@ -326,11 +326,17 @@ async fn start(kind: Kind) -> Result<Arc<Deployment>, String> {
         let _runtime = tokio::runtime::Handle::current();
         Deployment::start(kind)
     });
-    match started.await {
-        Ok(Ok(deployment)) => Ok(Arc::new(deployment)),
-        Ok(Err(Stop::Failed(why) | Stop::Skipped(why))) => Err(why),
-        Err(error) => Err(error.to_string()),
-    }
+    let ready = match started.await {
+        Ok(Ok(deployment)) => {
+            let times = deployment.await_times().await;
+            times.map(|()| Arc::new(deployment))
+        }
+        Ok(Err(stop)) => Err(stop),
+        Err(error) => return Err(error.to_string()),
+    };
+    ready.map_err(|stop| match stop {
+        Stop::Failed(why) | Stop::Skipped(why) => why,
+    })
 }
 
 /// Runs a case; one that measures time, and that failed while the machine stood still, again.

@@ -8,6 +8,7 @@ mod handshake;
 mod logging;
 mod messages;
 mod pools;
+mod retries;
 mod retry_reads;
 mod retry_writes;
 mod sdam;
