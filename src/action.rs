@@ -1,8 +1,9 @@
 //! The verbs: builders that run when they are awaited, or by `run` of the feature `sync`.
 //!
 //! A verb has two halves. `build` is a pure function from the arguments to a `CommandSpec`;
-//! `perform` executes the spec and turns the reply into the result. Nothing is sent before `.await`,
-//! and awaiting allocates one boxed future.
+//! `perform` executes the spec and turns the reply into the result. Nothing is sent before `.await`.
+//! The future of a verb that is one command is a [`CommandFuture`] and needs no allocation; the
+//! others are boxed.
 //!
 //! # Errors
 //!
@@ -139,8 +140,6 @@ macro_rules! action {
         $crate::action::action!(impl [$($generics)*] $target => $output, $output);
     };
     (impl [$($generics:tt)*] $target:ty => $output:ty, $blocking:ty) => {
-        impl<$($generics)*> $crate::action::Action for $target {}
-
         impl<$($generics)*> std::future::IntoFuture for $target {
             type Output = mongo_client_core::error::Result<$output>;
             type IntoFuture = $crate::action::BoxFuture<'a, Self::Output>;
@@ -149,6 +148,25 @@ macro_rules! action {
                 Box::pin(self.perform())
             }
         }
+
+        $crate::action::action!(finish [$($generics)*] $target => $blocking);
+    };
+    // The verb is one command, whose reply is read with a value of the type `$with`.
+    (impl [$($generics:tt)*] $target:ty => $output:ty; command with $with:ty) => {
+        impl<$($generics)*> std::future::IntoFuture for $target {
+            type Output = mongo_client_core::error::Result<$output>;
+            type IntoFuture = $crate::action::CommandFuture<'a, $output, $with>;
+
+            #[inline]
+            fn into_future(self) -> Self::IntoFuture {
+                self.perform()
+            }
+        }
+
+        $crate::action::action!(finish [$($generics)*] $target => $output);
+    };
+    (finish [$($generics:tt)*] $target:ty => $blocking:ty) => {
+        impl<$($generics)*> $crate::action::Action for $target {}
 
         #[cfg(feature = "sync")]
         impl<$($generics)*> $target {
@@ -165,46 +183,53 @@ macro_rules! action {
     };
 }
 
-/// A command under way, and how its reply is read: the future of the verbs that are one command.
+/// The future of a verb that is one command.
 ///
-/// Written by hand because a future made by the compiler would hold the command twice.
-struct Running<'a, F> {
+/// It holds the command and is about 1 KiB large; box it where that is too much.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct CommandFuture<'a, T, With = ()> {
     execution: Execution<'a>,
-    read: Option<F>,
+    /// How the reply is read.
+    read: fn(With, &Executed) -> Result<T>,
+    /// What it is read with; `None` once it was.
+    with: Option<With>,
+}
+
+impl<T, With> std::fmt::Debug for CommandFuture<'_, T, With> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CommandFuture")
+    }
 }
 
 /// Executes a command, unless it could not be built.
 #[inline]
-fn running<'a, T, F>(
+fn running<'a, T, With>(
     place: &'a Place,
     spec: Result<CommandSpec>,
     session: Option<&'a mut ClientSession>,
-    read: F,
-) -> Running<'a, F>
-where
-    F: FnOnce(&Executed) -> Result<T> + Unpin,
-{
+    with: With,
+    read: fn(With, &Executed) -> Result<T>,
+) -> CommandFuture<'a, T, With> {
     let execution = match spec {
         Ok(spec) => place.client.execute(spec, session_arg(session)),
         Err(error) => Execution::failed(error),
     };
-    Running {
+    CommandFuture {
         execution,
-        read: Some(read),
+        read,
+        with: Some(with),
     }
 }
 
-impl<T, F> Future for Running<'_, F>
-where
-    F: FnOnce(&Executed) -> Result<T> + Unpin,
-{
+impl<T, With: Unpin> Future for CommandFuture<'_, T, With> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let executed = ready!(Pin::new(&mut self.execution).poll(cx));
-        Poll::Ready(match self.read.take() {
-            Some(read) => executed.and_then(|executed| {
-                let result = read(&executed);
+        let read = self.read;
+        Poll::Ready(match self.with.take() {
+            Some(with) => executed.and_then(|executed| {
+                let result = read(with, &executed);
                 executed.recycle();
                 result
             }),

@@ -16,6 +16,7 @@ pub mod reply;
 mod request;
 pub mod results;
 pub mod retry;
+mod sequences;
 mod spec;
 mod step;
 pub(crate) mod walk;
@@ -35,6 +36,7 @@ pub use self::{
         FindAndModifyReply, Upserted, WriteReply, parse_count, parse_delete, parse_distinct,
         parse_find_and_modify, parse_first_document, parse_insert, parse_update,
     },
+    sequences::Sequences,
     spec::{CommandSpec, DocumentSequence, Requirement, Retryability, Target},
     step::{Failure, OperationContext, Progress, Selected, Stage, Want},
 };

@@ -259,10 +259,11 @@ impl<C> Pool<C> {
                     _ => {}
                 }
                 self.release(lease.slot, Some(conn), why);
+                self.pump(now);
             }
+            // There is no more room than before, and nobody new waits.
             None => self.put(lease.slot, conn, now),
         }
-        self.pump(now);
     }
 
     /// Notes that a leased connection, with its payload, is gone.

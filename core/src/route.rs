@@ -22,7 +22,7 @@ use crate::{
     id::{ConnId, Generation, ServerId, Ticket},
     monitor::{Monitor, MonitorAction, RttAction, RttProbe},
     net::ServerAddress,
-    op::reply,
+    op::reply::{self, Counts},
     pool::{Lease, Pool, PoolAction, PoolDirective, PoolError},
     session::SessionState,
     topology::{AppError, CheckOutcome, ErrorPhase, Topology, TopologyAction, TopologyView},
@@ -157,7 +157,8 @@ pub fn reply_error(error: Error, generation: Generation, service_id: Option<Obje
 }
 
 /// Reads what a reply says to everybody but its operation: hands its `$clusterTime` to `gossip`,
-/// lets the session know of its times, and gives the error that it carries.
+/// lets the session know of its times, and gives the error that it carries, or what it counts (see
+/// [`ReplyFacts::counts`](reply::ReplyFacts::counts)).
 ///
 /// After `Ok` the operation takes the reply by [`Operation::succeeded`](crate::op::Operation),
 /// otherwise by its `replied`.
@@ -170,7 +171,7 @@ pub fn reply(
     reply: &Reply,
     session: Option<&mut SessionState>,
     gossip: impl FnOnce(&RawDocument),
-) -> Result<(), Error> {
+) -> Result<Option<Counts>, Error> {
     let facts = reply::facts_of(reply.as_bytes())?;
     if let Some(time) = facts.cluster_time {
         gossip(time);
@@ -180,11 +181,11 @@ pub fn reply(
     }
     if facts.ok && facts.write_concern_error.is_none() {
         return match facts.lost_primary {
-            false => Ok(()),
+            false => Ok(facts.counts()),
             true => Err(reply::lost_primary_error(reply.document())?),
         };
     }
-    reply::check(reply.document())
+    reply::check(reply.document()).map(|()| None)
 }
 
 /// The error of a monitor's connection. The labels of overload are a pool's to add (CMAP:

@@ -19,7 +19,7 @@ use mongo_client_core::{
     error::{Error, Result},
     id::ServerId,
     net::ServerAddress,
-    op::CommandSpec,
+    op::{CommandSpec, reply::Counts},
     session::SessionState,
     time::Instant,
     wire::Reply,
@@ -53,6 +53,8 @@ pub struct Executed {
     pub server: ServerId,
     /// Its address.
     pub address: Arc<ServerAddress>,
+    /// What the reply counts, if it says nothing else of the command's writes.
+    pub counts: Option<Counts>,
 }
 
 impl Executed {

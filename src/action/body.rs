@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use bson::{Bson, Document, RawDocument, RawDocumentBuf};
+use bson::{Bson, Document, RawDocument};
 use mongo_client_core::{
     bson::spec::ElementType,
     codec,
     error::{Error, Result},
+    op,
 };
 use mongo_client_driver::buffers;
 use serde::Serialize;
@@ -156,12 +157,8 @@ impl Body {
 
     /// Ends the document.
     #[inline]
-    pub(crate) fn finish(mut self) -> Result<RawDocumentBuf> {
-        self.bytes.push(0);
-        let len = i32::try_from(self.bytes.len())
-            .map_err(|_| Error::invalid_argument("the command is larger than 2 GiB"))?;
-        self.bytes[..4].copy_from_slice(&len.to_le_bytes());
-        Ok(RawDocumentBuf::from_bytes(self.bytes)?)
+    pub(crate) fn finish(self) -> Result<op::Body> {
+        op::Body::end(self.bytes)
     }
 }
 
@@ -184,7 +181,7 @@ mod tests {
         body.opt_bson("absent", None).unwrap();
         body.opt_max_time(Some(Duration::from_micros(1))).unwrap();
         body.opt_count("skip", Some(3)).unwrap();
-        let document = Document::try_from(body.finish().unwrap()).unwrap();
+        let document = Document::try_from(&*body.finish().unwrap()).unwrap();
         let expected = doc! {
             "find": "things", "b": true, "small": -1, "large": i64::MAX, "d": { "x": 1 },
             "list": [{ "y": 2 }, {}], "text": "t", "n": null, "maxTimeMS": 1, "skip": 3,

@@ -7,8 +7,8 @@ use mongo_client_core::{
 };
 
 use super::{
-    Place, Scope, action, body::Body, reply::single_write, running, session_setter,
-    update::with_statement,
+    CommandFuture, Place, Scope, action, body::Body, reply::single_write, running, session_setter,
+    update::statement,
 };
 use crate::{
     collection::Collection,
@@ -60,19 +60,20 @@ delete_setters!(impl ['a] Delete<'a>);
 session_setter!(impl ['a] Delete<'a>);
 
 impl<'a> Delete<'a> {
-    fn perform(self) -> impl Future<Output = Result<DeleteResult>> + Send + 'a {
+    fn perform(self) -> CommandFuture<'a, DeleteResult> {
         let options = self.options.as_deref();
         let spec = build(&self.place.scope, &self.query, self.multi, options);
-        running(self.place, spec, self.session, |executed| {
-            let reply = single_write(executed, parse_delete)?;
-            Ok(DeleteResult {
-                deleted_count: reply.n,
-            })
+        running(self.place, spec, self.session, (), |(), executed| {
+            let deleted_count = match executed.counts {
+                Some(counts) => counts.n,
+                None => single_write(executed, parse_delete)?.n,
+            };
+            Ok(DeleteResult { deleted_count })
         })
     }
 }
 
-action!(impl ['a] Delete<'a> => DeleteResult);
+action!(impl ['a] Delete<'a> => DeleteResult; command with ());
 
 /// Sees to it that a hint counts or is refused (CRUD: "hint" of deletes and find-and-modify verbs).
 pub(super) fn check_hint(spec: &mut CommandSpec, hint: Option<&Hint>) {
@@ -88,14 +89,14 @@ pub(super) fn build(
     multi: bool,
     options: Option<&DeleteOptions>,
 ) -> Result<CommandSpec> {
-    let mut statement = Body::empty();
-    statement.document("q", query)?;
-    statement.int("limit", i64::from(!multi));
+    let mut delete = Body::empty();
+    delete.document("q", query)?;
+    delete.int("limit", i64::from(!multi));
     let mut body = Body::new("delete", &scope.name);
     body.bool("ordered", true);
     if let Some(o) = options {
-        statement.opt("collation", o.collation.as_ref())?;
-        statement.opt("hint", o.hint.as_ref())?;
+        delete.opt("collation", o.collation.as_ref())?;
+        delete.opt("hint", o.hint.as_ref())?;
         body.opt_document("let", o.let_vars.as_ref())?;
         body.opt_bson("comment", o.comment.as_ref())?;
     }
@@ -105,10 +106,11 @@ pub(super) fn build(
         Retryability::Write
     };
     let concern = options.and_then(|o| o.write_concern.as_ref());
-    let mut spec = scope.write("delete", body.finish()?, retryability, concern)?;
+    let deletes = statement("deletes", delete)?;
+    let mut spec = scope.write_one("delete", body.finish()?, retryability, concern, deletes)?;
     if let Some(o) = options {
         spec.raw_data = o.raw_data == Some(true);
         check_hint(&mut spec, o.hint.as_ref());
     }
-    with_statement(spec, "deletes", statement)
+    Ok(spec)
 }

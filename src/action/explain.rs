@@ -118,7 +118,7 @@ fn first<T>((spec, _): (CommandSpec, T)) -> CommandSpec {
 /// Wraps a command into `explain`, together with the documents beside it.
 pub(super) fn build(command: CommandSpec, options: Option<&ExplainOptions>) -> Result<CommandSpec> {
     let mut inner = (*command.body).to_owned();
-    for sequence in &command.sequences {
+    for sequence in command.sequences.iter() {
         let mut documents = RawArrayBuf::new();
         for piece in sequence.documents.iter() {
             let mut rest: &[u8] = piece;

@@ -11,7 +11,7 @@ use mongo_client_core::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    ExplicitSession, ImplicitSession, Place, Scope, action,
+    CommandFuture, ExplicitSession, ImplicitSession, Place, Scope, action,
     body::Body,
     open::{open, open_in},
     reply, running, session_setter,
@@ -111,9 +111,9 @@ find_one_setters!(impl ['a, T] FindOne<'a, T>);
 session_setter!(impl ['a, T] FindOne<'a, T>);
 
 impl<'a, T: DeserializeOwned + 'a> FindOne<'a, T> {
-    fn perform(self) -> impl Future<Output = Result<Option<T>>> + Send + 'a {
+    fn perform(self) -> CommandFuture<'a, Option<T>> {
         let spec = build_one(&self.place.scope, &self.filter, self.options.as_deref());
-        running(self.place, spec, self.session, |executed| {
+        running(self.place, spec, self.session, (), |(), executed| {
             parse_first_document(executed.reply.document())?
                 .map(reply::decode)
                 .transpose()
@@ -121,7 +121,7 @@ impl<'a, T: DeserializeOwned + 'a> FindOne<'a, T> {
     }
 }
 
-action!(impl ['a, T: DeserializeOwned + 'a] FindOne<'a, T> => Option<T>);
+action!(impl ['a, T: DeserializeOwned + 'a] FindOne<'a, T> => Option<T>; command with ());
 
 /// How many documents to ask for, as the `find` command wants it said.
 struct Limits {

@@ -11,7 +11,7 @@ use mongo_client_core::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Place, Scope, action,
+    CommandFuture, Place, Scope, action,
     body::Body,
     delete::check_hint,
     reply, running, session_setter,
@@ -101,13 +101,13 @@ macro_rules! find_and_modify {
 
         $setters!(impl ['a, T] $name<'a, T>);
         session_setter!(impl ['a, T] $name<'a, T>);
-        action!(impl ['a, T: DeserializeOwned + 'a] $name<'a, T> => Option<T>);
+        action!(impl ['a, T: DeserializeOwned + 'a] $name<'a, T> => Option<T>; command with ());
 
         impl<'a, T: DeserializeOwned + 'a> $name<'a, T> {
-            fn perform(self) -> impl Future<Output = Result<Option<T>>> + Send + 'a {
+            fn perform(self) -> CommandFuture<'a, Option<T>> {
                 let (scope, options) = (&self.place.scope, self.options.as_deref());
                 let spec = $build(scope, &self.filter, self.change, options);
-                running(self.place, spec, self.session, modified)
+                running(self.place, spec, self.session, (), modified)
             }
         }
     };
@@ -134,7 +134,7 @@ find_and_modify! {
     build_update
 }
 
-fn modified<T: DeserializeOwned>(executed: &Executed) -> Result<Option<T>> {
+fn modified<T: DeserializeOwned>((): (), executed: &Executed) -> Result<Option<T>> {
     parse_find_and_modify(executed.reply.document())?
         .value
         .map(reply::decode)

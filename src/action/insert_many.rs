@@ -223,6 +223,7 @@ mod tests {
             reply: Reply::from_document(reply),
             server: ServerId(1),
             address: ServerAddress::default().into(),
+            counts: None,
         }
     }
 

@@ -11,7 +11,9 @@ use mongo_client_core::{
 use mongo_client_driver::buffers;
 use serde::Serialize;
 
-use super::{Place, Scope, action, body::Body, reply::single_write, running, session_setter};
+use super::{
+    CommandFuture, Place, Scope, action, body::Body, reply::single_write, running, session_setter,
+};
 use crate::{
     collection::Collection,
     options::{InsertOneOptions, insert_one_setters},
@@ -54,7 +56,7 @@ insert_one_setters!(impl ['a] InsertOne<'a>);
 session_setter!(impl ['a] InsertOne<'a>);
 
 impl<'a> InsertOne<'a> {
-    fn perform(self) -> impl Future<Output = Result<InsertOneResult>> + Send + 'a {
+    fn perform(self) -> CommandFuture<'a, InsertOneResult, Bson> {
         let (spec, inserted_id) = match self.document {
             Ok((bytes, id)) => {
                 let spec = build(&self.place.scope, bytes.into(), self.options.as_deref());
@@ -62,14 +64,22 @@ impl<'a> InsertOne<'a> {
             }
             Err(error) => (Err(error), Bson::Null),
         };
-        running(self.place, spec, self.session, move |executed| {
-            single_write(executed, parse_insert)?;
-            Ok(InsertOneResult { inserted_id })
-        })
+        running(
+            self.place,
+            spec,
+            self.session,
+            inserted_id,
+            |id, executed| {
+                if executed.counts.is_none() {
+                    single_write(executed, parse_insert)?;
+                }
+                Ok(InsertOneResult { inserted_id: id })
+            },
+        )
     }
 }
 
-action!(impl ['a] InsertOne<'a> => InsertOneResult);
+action!(impl ['a] InsertOne<'a> => InsertOneResult; command with Bson);
 
 /// What an encoded document starts with: enough for small ones, so that they do not grow it.
 const DOCUMENT_CAPACITY: usize = 512;
@@ -153,14 +163,13 @@ pub(super) fn build(
         body.opt_bson("comment", o.comment.as_ref())?;
     }
     let concern = options.and_then(|o| o.write_concern.as_ref());
-    let mut spec = scope.write("insert", body.finish()?, Retryability::Write, concern)?;
-    spec.raw_data = options.and_then(|o| o.raw_data).unwrap_or(false);
-    // Failures of the write itself are read together with its write concern error.
-    spec.check_write_concern_error = false;
-    spec.sequences = vec![DocumentSequence {
+    let documents = DocumentSequence {
         identifier: "documents",
         documents,
-    }];
+    };
+    let retryability = Retryability::Write;
+    let mut spec = scope.write_one("insert", body.finish()?, retryability, concern, documents)?;
+    spec.raw_data = options.and_then(|o| o.raw_data).unwrap_or(false);
     Ok(spec)
 }
 

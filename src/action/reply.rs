@@ -89,6 +89,7 @@ mod tests {
             reply: Reply::from_document(reply),
             server: ServerId(1),
             address: Arc::default(),
+            counts: None,
         };
         single_write(&executed, parse_update)
     }

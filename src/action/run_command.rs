@@ -1,20 +1,18 @@
 //! `run_command` and `run_cursor_command` (specification: "runCommand").
 
-use bson::{Document, RawDocument, RawDocumentBuf};
+use bson::{Document, RawDocumentBuf};
 use mongo_client_core::{
     codec,
     cursor::CursorSpec,
     error::{Error, Result},
-    op::{CommandSpec, Target},
+    op::{Body, CommandSpec},
 };
 use mongo_client_driver::buffers;
 
 use super::{
-    ExplicitSession, ImplicitSession, Place, Scope, action,
+    CommandFuture, ExplicitSession, ImplicitSession, Place, Scope, action,
     open::{open, open_in},
-    running,
-    scope::read_preference,
-    session_setter,
+    running, session_setter,
 };
 use crate::{
     cursor::{Cursor, SessionCursor},
@@ -47,7 +45,7 @@ impl Database {
     pub fn run_raw_command(&self, command: RawDocumentBuf) -> RunCommand<'_> {
         RunCommand {
             place: self.place(),
-            command: Ok(command),
+            command: Ok(command.into()),
             options: None,
             session: None,
         }
@@ -68,7 +66,7 @@ impl Database {
     pub fn run_raw_cursor_command(&self, command: RawDocumentBuf) -> RunCursorCommand<'_> {
         RunCursorCommand {
             place: self.place(),
-            command: Ok(command),
+            command: Ok(command.into()),
             options: None,
             session: ImplicitSession,
         }
@@ -79,7 +77,7 @@ impl Database {
 #[must_use = "verbs do nothing unless awaited or run"]
 pub struct RunCommand<'a> {
     pub(super) place: &'a Place,
-    pub(super) command: Result<RawDocumentBuf>,
+    pub(super) command: Result<Body>,
     pub(super) options: Option<Box<RunCommandOptions>>,
     pub(super) session: Option<&'a mut ClientSession>,
 }
@@ -97,25 +95,25 @@ run_command_setters!(impl ['a] RunCommand<'a>);
 session_setter!(impl ['a] RunCommand<'a>);
 
 impl<'a> RunCommand<'a> {
-    fn perform(self) -> impl Future<Output = Result<Document>> + Send + 'a {
+    fn perform(self) -> CommandFuture<'a, Document> {
         let options = self.options.as_ref();
         let criteria = options.and_then(|o| o.selection_criteria.as_ref());
         let spec = self
             .command
             .and_then(|command| build(&self.place.scope, command, criteria));
-        running(self.place, spec, self.session, |executed| {
+        running(self.place, spec, self.session, (), |(), executed| {
             codec::to_document(executed.reply.document())
         })
     }
 }
 
-action!(impl ['a] RunCommand<'a> => Document);
+action!(impl ['a] RunCommand<'a> => Document; command with ());
 
 /// Runs a command with a cursor; made by [`Database::run_cursor_command`].
 #[must_use = "verbs do nothing unless awaited or run"]
 pub struct RunCursorCommand<'a, S = ImplicitSession> {
     pub(super) place: &'a Place,
-    pub(super) command: Result<RawDocumentBuf>,
+    pub(super) command: Result<Body>,
     pub(super) options: Option<Box<RunCursorCommandOptions>>,
     pub(super) session: S,
 }
@@ -162,14 +160,12 @@ action!(impl ['a] RunCursorCommand<'a> => Cursor<Document>);
 action!(impl ['a] RunCursorCommand<'a, ExplicitSession<'a>> => SessionCursor<Document>);
 
 /// Encodes a command, mostly into a buffer that was used before.
-fn encode(command: &Document) -> Result<RawDocumentBuf> {
-    let mut bytes = buffers::take();
-    codec::append_document(command, &mut bytes)?;
-    Ok(RawDocumentBuf::from_bytes(bytes)?)
+fn encode(command: &Document) -> Result<Body> {
+    Body::of(command, buffers::take())
 }
 
 /// The name of a command is its first key.
-fn first_key(command: &RawDocument) -> Result<&[u8]> {
+fn first_key(command: &Body) -> Result<&[u8]> {
     let malformed = || Error::invalid_argument("command: not a valid BSON document");
     let mut first = codec::walk::Elements::new(command.as_bytes()).map_err(|_| malformed())?;
     match first.next() {
@@ -184,20 +180,16 @@ fn first_key(command: &RawDocument) -> Result<&[u8]> {
 /// Builds the user's command.
 pub(super) fn build(
     scope: &Scope,
-    command: RawDocumentBuf,
+    command: Body,
     criteria: Option<&SelectionCriteria>,
 ) -> Result<CommandSpec> {
     let name = command_name(first_key(&command)?)?;
-    let mut spec = scope.command(name, command)?;
-    // The command of a user is not changed by what the database inherits.
-    spec.target = Target::Read(read_preference(criteria));
-    spec.user_command = true;
-    Ok(spec)
+    scope.user_command(name, command, criteria)
 }
 
 pub(super) fn build_cursor(
     scope: &Scope,
-    command: RawDocumentBuf,
+    command: Body,
     options: Option<Box<RunCursorCommandOptions>>,
 ) -> Result<(CommandSpec, CursorSpec)> {
     let o = options.unwrap_or_default();

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use bson::RawDocumentBuf;
 use mongo_client_core::{
     concern::{ReadConcern, WriteConcern},
     error::{Error, Result},
-    op::{CommandSpec, Name, Retryability, Target},
+    op::{Body, CommandSpec, DocumentSequence, Name, Retryability, Target},
     read_preference::{ReadPreference, SelectionCriteria},
 };
 
@@ -71,11 +70,39 @@ impl Scope {
     ///
     /// `InvalidName` when the name of the database or the collection breaks a rule.
     #[inline]
-    pub(crate) fn command(&self, name: &'static str, body: RawDocumentBuf) -> Result<CommandSpec> {
+    pub(crate) fn command(&self, name: &'static str, body: impl Into<Body>) -> Result<CommandSpec> {
+        self.check()?;
+        Ok(self.spec(name, body.into()))
+    }
+
+    /// Refuses to build a command where a name breaks a rule.
+    #[inline]
+    fn check(&self) -> Result<()> {
         match &self.invalid {
-            None => Ok(CommandSpec::new(name, self.db.clone(), body)),
+            None => Ok(()),
             Some(error) => Err(Error::clone(error)),
         }
+    }
+
+    #[inline]
+    fn spec(&self, name: &'static str, body: Body) -> CommandSpec {
+        CommandSpec::new(name, self.db.clone(), body)
+    }
+
+    /// The caller's own command: it inherits nothing, and goes where its options say.
+    #[inline]
+    pub(crate) fn user_command(
+        &self,
+        name: &'static str,
+        body: Body,
+        criteria: Option<&SelectionCriteria>,
+    ) -> Result<CommandSpec> {
+        self.check()?;
+        Ok(CommandSpec {
+            target: Target::Read(read_preference(criteria)),
+            user_command: true,
+            ..self.spec(name, body)
+        })
     }
 
     pub(crate) fn read_concern(&self) -> Option<&ReadConcern> {
@@ -95,15 +122,17 @@ impl Scope {
     pub(crate) fn read(
         &self,
         name: &'static str,
-        body: RawDocumentBuf,
+        body: impl Into<Body>,
         criteria: Option<&SelectionCriteria>,
         read_concern: Option<&ReadConcern>,
     ) -> Result<CommandSpec> {
-        let mut spec = self.command(name, body)?;
-        spec.target = Target::Read(read_preference(criteria.or(self.criteria())));
-        spec.retryability = Retryability::Read;
-        spec.read_concern = read_concern.or(self.read_concern()).cloned();
-        Ok(spec)
+        self.check()?;
+        Ok(CommandSpec {
+            target: Target::Read(read_preference(criteria.or(self.criteria()))),
+            retryability: Retryability::Read,
+            read_concern: read_concern.or(self.read_concern()).cloned(),
+            ..self.spec(name, body.into())
+        })
     }
 
     /// A command that writes to the primary.
@@ -111,18 +140,46 @@ impl Scope {
     pub(crate) fn write(
         &self,
         name: &'static str,
-        body: RawDocumentBuf,
+        body: impl Into<Body>,
         retryability: Retryability,
         write_concern: Option<&WriteConcern>,
     ) -> Result<CommandSpec> {
-        let mut spec = self.command(name, body)?;
-        spec.retryability = retryability;
-        spec.write_concern = write_concern.or(self.write_concern()).cloned();
-        if let Some(concern) = &spec.write_concern {
+        self.check()?;
+        let concern = write_concern.or(self.write_concern());
+        if let Some(concern) = concern {
             concern.validate()?;
         }
-        spec.check_write_concern_error = true;
-        Ok(spec)
+        Ok(CommandSpec {
+            retryability,
+            write_concern: concern.cloned(),
+            check_write_concern_error: true,
+            ..self.spec(name, body.into())
+        })
+    }
+
+    /// A command whose one write travels beside it.
+    ///
+    /// Failures of the write itself are read together with its write concern error.
+    #[inline]
+    pub(crate) fn write_one(
+        &self,
+        name: &'static str,
+        body: impl Into<Body>,
+        retryability: Retryability,
+        write_concern: Option<&WriteConcern>,
+        write: DocumentSequence,
+    ) -> Result<CommandSpec> {
+        self.check()?;
+        let concern = write_concern.or(self.write_concern());
+        if let Some(concern) = concern {
+            concern.validate()?;
+        }
+        Ok(CommandSpec {
+            retryability,
+            write_concern: concern.cloned(),
+            sequences: write.into(),
+            ..self.spec(name, body.into())
+        })
     }
 }
 

@@ -11,7 +11,9 @@ use mongo_client_core::{
 use mongo_client_driver::buffers;
 use serde::Serialize;
 
-use super::{Place, Scope, action, body::Body, reply::single_write, running, session_setter};
+use super::{
+    CommandFuture, Place, Scope, action, body::Body, reply::single_write, running, session_setter,
+};
 use crate::{
     client::Executed,
     collection::Collection,
@@ -88,7 +90,7 @@ impl<'a> Update<'a> {
         }
     }
 
-    fn perform(self) -> impl Future<Output = Result<UpdateResult>> + Send + 'a {
+    fn perform(self) -> CommandFuture<'a, UpdateResult> {
         let options = self.options.as_deref();
         let spec = build(
             &self.place.scope,
@@ -97,11 +99,11 @@ impl<'a> Update<'a> {
             self.multi,
             options,
         );
-        running(self.place, spec, self.session, updated)
+        running(self.place, spec, self.session, (), updated)
     }
 }
 
-action!(impl ['a] Update<'a> => UpdateResult);
+action!(impl ['a] Update<'a> => UpdateResult; command with ());
 
 /// Replaces a document; made by [`Collection::replace_one`].
 #[must_use = "verbs do nothing unless awaited or run"]
@@ -118,20 +120,27 @@ replace_setters!(impl ['a] ReplaceOne<'a>);
 session_setter!(impl ['a] ReplaceOne<'a>);
 
 impl<'a> ReplaceOne<'a> {
-    fn perform(self) -> impl Future<Output = Result<UpdateResult>> + Send + 'a {
+    fn perform(self) -> CommandFuture<'a, UpdateResult> {
         let options = self.options.as_deref();
         let spec = self.replacement.and_then(|replacement| {
             let spec = build_replace(&self.place.scope, &self.query, &replacement, options);
             buffers::keep(replacement.into_bytes());
             spec
         });
-        running(self.place, spec, self.session, updated)
+        running(self.place, spec, self.session, (), updated)
     }
 }
 
-action!(impl ['a] ReplaceOne<'a> => UpdateResult);
+action!(impl ['a] ReplaceOne<'a> => UpdateResult; command with ());
 
-fn updated(executed: &Executed) -> Result<UpdateResult> {
+fn updated((): (), executed: &Executed) -> Result<UpdateResult> {
+    if let Some(counts) = executed.counts {
+        return Ok(UpdateResult {
+            matched_count: counts.n,
+            modified_count: counts.n_modified,
+            upserted_id: None,
+        });
+    }
     single_write(executed, parse_update).map(into_result)
 }
 
@@ -191,20 +200,12 @@ pub(super) fn put_update(
     }
 }
 
-/// A command with one statement in a sequence of its own.
-pub(super) fn with_statement(
-    mut spec: CommandSpec,
-    identifier: &'static str,
-    statement: Body,
-) -> Result<CommandSpec> {
-    // Failures of the write itself are read together with its write concern error.
-    spec.check_write_concern_error = false;
-    let documents = statement.finish()?.into_bytes().into();
-    spec.sequences = vec![DocumentSequence {
+/// One statement, in a sequence of its own.
+pub(super) fn statement(identifier: &'static str, statement: Body) -> Result<DocumentSequence> {
+    Ok(DocumentSequence {
         identifier,
-        documents,
-    }];
-    Ok(spec)
+        documents: statement.finish()?.take_buffer().into(),
+    })
 }
 
 /// Builds the `update` command of an update.
@@ -215,11 +216,11 @@ pub(super) fn build(
     multi: bool,
     options: Option<&UpdateOptions>,
 ) -> Result<CommandSpec> {
-    let mut statement = Body::empty();
-    statement.document("q", query)?;
-    put_update(&mut statement, "u", update)?;
+    let mut change = Body::empty();
+    change.document("q", query)?;
+    put_update(&mut change, "u", update)?;
     if multi {
-        statement.bool("multi", true);
+        change.bool("multi", true);
     }
     let mut body = Body::new("update", &scope.name);
     body.bool("ordered", true);
@@ -227,11 +228,11 @@ pub(super) fn build(
         if multi && o.sort.is_some() {
             return Err(Error::invalid_argument("sort: not for update_many"));
         }
-        statement.opt_bool("upsert", o.upsert);
-        statement.opt("arrayFilters", o.array_filters.as_ref())?;
-        statement.opt("collation", o.collation.as_ref())?;
-        statement.opt("hint", o.hint.as_ref())?;
-        statement.opt_document("sort", o.sort.as_ref())?;
+        change.opt_bool("upsert", o.upsert);
+        change.opt("arrayFilters", o.array_filters.as_ref())?;
+        change.opt("collation", o.collation.as_ref())?;
+        change.opt("hint", o.hint.as_ref())?;
+        change.opt_document("sort", o.sort.as_ref())?;
         body.opt_bool("bypassDocumentValidation", o.bypass_document_validation);
         body.opt_document("let", o.let_vars.as_ref())?;
         body.opt_bson("comment", o.comment.as_ref())?;
@@ -242,9 +243,10 @@ pub(super) fn build(
         Retryability::Write
     };
     let concern = options.and_then(|o| o.write_concern.as_ref());
-    let mut spec = scope.write("update", body.finish()?, retryability, concern)?;
+    let updates = statement("updates", change)?;
+    let mut spec = scope.write_one("update", body.finish()?, retryability, concern, updates)?;
     spec.raw_data = options.and_then(|o| o.raw_data).unwrap_or(false);
-    with_statement(spec, "updates", statement)
+    Ok(spec)
 }
 
 /// Builds the `update` command of a replacement.
@@ -254,22 +256,24 @@ pub(super) fn build_replace(
     replacement: &RawDocumentBuf,
     options: Option<&ReplaceOptions>,
 ) -> Result<CommandSpec> {
-    let mut statement = Body::empty();
-    statement.document("q", query)?;
-    statement.raw("u", replacement);
+    let mut change = Body::empty();
+    change.document("q", query)?;
+    change.raw("u", replacement);
     let mut body = Body::new("update", &scope.name);
     body.bool("ordered", true);
     if let Some(o) = options {
-        statement.opt_bool("upsert", o.upsert);
-        statement.opt("collation", o.collation.as_ref())?;
-        statement.opt("hint", o.hint.as_ref())?;
-        statement.opt_document("sort", o.sort.as_ref())?;
+        change.opt_bool("upsert", o.upsert);
+        change.opt("collation", o.collation.as_ref())?;
+        change.opt("hint", o.hint.as_ref())?;
+        change.opt_document("sort", o.sort.as_ref())?;
         body.opt_bool("bypassDocumentValidation", o.bypass_document_validation);
         body.opt_document("let", o.let_vars.as_ref())?;
         body.opt_bson("comment", o.comment.as_ref())?;
     }
     let concern = options.and_then(|o| o.write_concern.as_ref());
-    let mut spec = scope.write("update", body.finish()?, Retryability::Write, concern)?;
+    let updates = statement("updates", change)?;
+    let retryability = Retryability::Write;
+    let mut spec = scope.write_one("update", body.finish()?, retryability, concern, updates)?;
     spec.raw_data = options.and_then(|o| o.raw_data).unwrap_or(false);
-    with_statement(spec, "updates", statement)
+    Ok(spec)
 }

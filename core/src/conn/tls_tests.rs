@@ -149,10 +149,11 @@ fn hello_and_commands_travel_encrypted() {
         let sequence = rawdoc! { "text": "x".repeat(20_000) };
         let request = Request {
             document: rawdoc! { "insert": "c" }.into_bytes(),
-            sequences: vec![DocumentSequence {
+            sequences: DocumentSequence {
                 identifier: "documents",
                 documents: sequence.into_bytes().into(),
-            }],
+            }
+            .into(),
             ..Request::default()
         };
         for _ in 0..2 {

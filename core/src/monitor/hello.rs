@@ -3,7 +3,7 @@
 use bson::{Document, doc};
 
 use super::MonitorConfig;
-use crate::{hello::TopologyVersion, wire::Request};
+use crate::{hello::TopologyVersion, op::Sequences, wire::Request};
 
 /// Builds a hello: with the legacy name until the server said `helloOk`, awaitable when a
 /// topologyVersion is given.
@@ -28,7 +28,7 @@ pub(super) fn request(
         document: command
             .to_vec()
             .expect("a few fields of fixed types can be encoded"),
-        sequences: Vec::new(),
+        sequences: Sequences::None,
         more_to_come: false,
         exhaust_allowed: await_change_of.is_some(),
         compressible: false,

@@ -169,7 +169,7 @@ impl Operation {
     #[must_use]
     pub fn take_request(&mut self) -> Request {
         // Another attempt sends them again.
-        self.spec.sequences.clone_from(&self.request.sequences);
+        self.spec.sequences = self.request.sequences.clone();
         std::mem::take(&mut self.request)
     }
 
@@ -185,7 +185,7 @@ impl Operation {
     #[inline]
     pub fn reclaim(&mut self, mut keep: impl FnMut(Vec<u8>)) {
         keep(std::mem::take(&mut self.request.document));
-        for sequence in &mut self.request.sequences {
+        for sequence in self.request.sequences.iter_mut() {
             keep(sequence.documents.take_buffer());
         }
         keep(self.spec.body.take_buffer());

@@ -31,6 +31,19 @@ pub struct ReplyFacts<'a> {
     pub at_cluster_time: Option<Timestamp>,
     /// Whether a document was not written because the server was no primary any more.
     pub(crate) lost_primary: bool,
+    /// What it counts.
+    pub(crate) counts: Counts,
+    /// Whether it says more of its writes than it counts, or counts in another way.
+    pub(crate) tells_more: bool,
+}
+
+/// What the reply to a command with writes counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// `n`: how many documents were inserted, matched or deleted.
+    pub n: u64,
+    /// `nModified`: how many documents were changed by an update.
+    pub n_modified: u64,
 }
 
 /// An [`ErrorKind::InvalidResponse`] that names a field.
@@ -87,12 +100,17 @@ pub(crate) fn facts_of(doc: &[u8]) -> Result<ReplyFacts<'_>> {
             b"$clusterTime" => out.cluster_time = Some(document("$clusterTime")?),
             b"writeConcernError" => {
                 out.write_concern_error = Some(document("writeConcernError")?);
+                out.tells_more = true;
             }
             b"writeErrors" => {
                 let errors = element.array();
                 let errors = errors.ok_or_else(|| invalid("writeErrors", "not an array"))?;
                 out.lost_primary = lost_primary(errors);
+                out.tells_more = true;
             }
+            b"n" => count(&element, &mut out.counts.n, &mut out.tells_more),
+            b"nModified" => count(&element, &mut out.counts.n_modified, &mut out.tells_more),
+            b"upserted" => out.tells_more = true,
             // Commands of the caller's own may answer with a `cursor` of any type.
             b"cursor" => out.cursor = element.document(),
             b"atClusterTime" => out.at_cluster_time = walk::timestamp(&element),
@@ -103,7 +121,24 @@ pub(crate) fn facts_of(doc: &[u8]) -> Result<ReplyFacts<'_>> {
     Ok(out)
 }
 
+/// Reads a count that is an int32, as servers write them; others are left to whoever needs them.
+#[inline]
+fn count(element: &walk::Element<'_>, out: &mut u64, tells_more: &mut bool) {
+    let number = walk::small(element).and_then(|n| u64::try_from(n).ok());
+    match number {
+        Some(n) => *out = n,
+        None => *tells_more = true,
+    }
+}
+
 impl ReplyFacts<'_> {
+    /// What the reply to writes counts, if it says nothing else of them.
+    #[inline]
+    #[must_use]
+    pub fn counts(&self) -> Option<Counts> {
+        (!self.tells_more).then_some(self.counts)
+    }
+
     /// The time of a snapshot read: of the cursor or, without one, of the reply itself.
     #[must_use]
     pub fn snapshot_time(&self) -> Option<Timestamp> {

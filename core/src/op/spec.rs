@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Body, Name, Pieces};
+use super::{Body, Name, Pieces, Sequences};
 use crate::{
     concern::{ReadConcern, WriteConcern},
     id::ServerId,
@@ -60,7 +60,7 @@ pub struct CommandSpec {
     /// The command.
     pub body: Body,
     /// Documents beside the command.
-    pub sequences: Vec<DocumentSequence>,
+    pub sequences: Sequences,
     /// Which server it goes to.
     pub target: Target,
     /// Which retry rules apply.
@@ -145,7 +145,7 @@ impl CommandSpec {
             name,
             db: db.into(),
             body: body.into(),
-            sequences: Vec::new(),
+            sequences: Sequences::None,
             target: Target::Write,
             retryability: Retryability::None,
             read_concern: None,

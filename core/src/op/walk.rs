@@ -52,6 +52,15 @@ pub(crate) fn timestamp(element: &Element<'_>) -> Option<Timestamp> {
     })
 }
 
+/// An int32.
+#[inline]
+pub(crate) fn small(element: &Element<'_>) -> Option<i32> {
+    match element.kind {
+        kind::INT32 => element.int32(),
+        _ => None,
+    }
+}
+
 /// A number of any type that has integers, as an integer.
 #[inline]
 pub(crate) fn integer(element: &Element<'_>) -> Option<i64> {

@@ -8,7 +8,7 @@ use std::{
 use bson::{RawDocument, RawDocumentBuf};
 use bytes::Bytes;
 
-use crate::{error::Result, op::DocumentSequence};
+use crate::{error::Result, op::Sequences};
 
 /// One command, ready to be framed.
 ///
@@ -20,7 +20,7 @@ pub struct Request {
     /// The body section (kind 0): a complete BSON document with `$db` and all generic fields.
     pub document: Vec<u8>,
     /// Further sections (kind 1).
-    pub sequences: Vec<DocumentSequence>,
+    pub sequences: Sequences,
     /// No reply will come (`moreToCome`): an unacknowledged write.
     pub more_to_come: bool,
     /// The server may send several replies (`exhaustAllowed`).
@@ -110,6 +110,18 @@ impl Reply {
         let bytes = bytes.into();
         RawDocument::from_bytes(bytes.get(range.clone()).unwrap_or_default())?;
         Ok(Self { bytes, range })
+    }
+
+    /// Wraps a document of which the caller has checked what [`Self::new`] checks.
+    #[inline]
+    pub(super) fn checked(bytes: Chunk, range: Range<usize>) -> Self {
+        debug_assert!(
+            bytes
+                .get(range.clone())
+                .is_some_and(|document| RawDocument::from_bytes(document).is_ok()),
+            "a reply that is no document"
+        );
+        Self { bytes, range }
     }
 
     /// Wraps a document of its own.

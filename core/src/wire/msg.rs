@@ -103,7 +103,7 @@ fn push_message(header: &[u8], request: &Request, shared_min: usize, out: &mut W
         out.push(0);
         out.extend_from_slice(&request.document);
     });
-    for sequence in &request.sequences {
+    for sequence in request.sequences.iter() {
         let size = sequence.identifier.len() + sequence.documents.len() + 5;
         out.extend_with(|out| {
             out.push(1);
@@ -146,7 +146,15 @@ pub struct Incoming {
 #[inline]
 pub fn decode(frame: Frame, size_max: usize) -> Result<Incoming, FrameError> {
     match frame.header.op_code {
-        OP_MSG => decode_sections(frame.header, frame.bytes, HEADER_LEN),
+        OP_MSG => match only_body(&frame.bytes) {
+            Some(range) => Ok(Incoming {
+                request_id: frame.header.request_id,
+                response_to: frame.header.response_to,
+                more_to_come: false,
+                reply: Reply::checked(frame.bytes, range),
+            }),
+            None => decode_sections(frame.header, frame.bytes, HEADER_LEN),
+        },
         OP_COMPRESSED => {
             let mut at = Cursor::new(&frame.bytes, HEADER_LEN);
             let op_code = at.int("originalOpcode")?;
@@ -174,7 +182,24 @@ pub fn decode(frame: Frame, size_max: usize) -> Result<Incoming, FrameError> {
     }
 }
 
+/// Where the body of a message stands that has no flags and nothing but one whole document, as
+/// nearly all replies; `None` leaves the message to [`decode_sections`].
 #[inline]
+fn only_body(message: &[u8]) -> Option<Range<usize>> {
+    const START: usize = HEADER_LEN + 5;
+    let (head, document) = message.split_at_checked(START)?;
+    // Neither flags nor another kind of section.
+    if head[HEADER_LEN..] != [0; 5] {
+        return None;
+    }
+    let (len, [_, ..]) = document.split_first_chunk()? else {
+        return None;
+    };
+    let len = usize::try_from(i32::from_le_bytes(*len)).ok()?;
+    let whole = len == document.len() && document.last() == Some(&0);
+    whole.then_some(START..message.len())
+}
+
 fn decode_sections(header: Header, bytes: Chunk, start: usize) -> Result<Incoming, FrameError> {
     let mut at = Cursor::new(&bytes, start);
     let flags = at.int("flagBits")?.cast_unsigned();

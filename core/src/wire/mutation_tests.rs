@@ -69,10 +69,11 @@ fn seeds() -> Vec<Vec<u8>> {
         document: doc! { "insert": "c", "$db": "d", "n": [1, 2, 3] }
             .to_vec()
             .unwrap(),
-        sequences: vec![crate::op::DocumentSequence {
+        sequences: crate::op::DocumentSequence {
             identifier: "documents",
             documents: doc! { "_id": 1, "x": "y" }.to_vec().unwrap().into(),
-        }],
+        }
+        .into(),
         ..Request::default()
     };
     let compressors = [

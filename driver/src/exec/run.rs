@@ -11,7 +11,7 @@ use mongo_client_core::{
     conn::ConnError,
     error::{Error, ErrorKind, Result},
     marks::{self, Mark},
-    op::{CommandSpec, Failure, Operation, OperationContext, Progress, Stage, Want},
+    op::{CommandSpec, Failure, Operation, OperationContext, Progress, Stage, Want, reply::Counts},
     route,
     session::SessionState,
     time::Instant,
@@ -83,6 +83,8 @@ pub(super) struct Run<'a> {
     pub(super) pinned: Option<&'a mut Pinned>,
     held: Held<'a>,
     flight: Option<Flight>,
+    /// Of the last reply, if that was a success.
+    counts: Option<Counts>,
     pub(super) waited: trace::Waited,
     span: trace::OperationSpan,
 }
@@ -118,6 +120,7 @@ impl<'a> Run<'a> {
                 SessionArg::Keep(slot) => Held::Kept(slot),
             },
             flight: None,
+            counts: None,
             waited: trace::Waited::default(),
             span: trace::OperationSpan::none(),
         }
@@ -207,6 +210,7 @@ impl<'a> Run<'a> {
             reply,
             server: selected.server,
             address: selected.address,
+            counts: self.counts,
         })
     }
 
@@ -403,18 +407,20 @@ impl<'a> Run<'a> {
                 _ => monitor.succeeded(shared, Some(&reply), now),
             }
         }
-        let sound = checked.is_ok();
-        if let Err(error) = checked
-            && let (Some(server), Some(lease)) = (&self.server, &mut self.lease)
-        {
+        let error = match checked {
+            Ok(counts) => {
+                self.let_go(true);
+                self.counts = counts;
+                return self.operation.succeeded(reply);
+            }
+            Err(error) => error,
+        };
+        if let (Some(server), Some(lease)) = (&self.server, &mut self.lease) {
             let (generation, service_id) = (lease.generation(), lease.service_id());
             let app_error = route::reply_error(error, generation, service_id);
             shared.handle_app_error(server.0.id, &app_error);
         }
-        self.let_go(sound);
-        if sound {
-            return self.operation.succeeded(reply);
-        }
+        self.let_go(false);
         shared.rng.with("retry", |rng| {
             self.operation.replied(reply, self.held.state(), now, rng)
         })

@@ -110,20 +110,20 @@ fn raw(document: &Document) -> RawDocumentBuf {
 
 #[test]
 fn a_users_command_inherits_nothing() {
-    let spec = run_command::build(&scope(), raw(&doc! { "ping": 1 }), None).unwrap();
+    let spec = run_command::build(&scope(), raw(&doc! { "ping": 1 }).into(), None).unwrap();
     assert_eq!(body(&spec), doc! { "ping": 1 });
     assert!(matches!(spec.target, Target::Read(ReadPreference::Primary)));
     assert!(spec.read_concern.is_none() && spec.write_concern.is_none() && spec.user_command);
     assert_eq!(spec.retryability, Retryability::None);
 
     let nearest = SelectionCriteria::from(ReadPreference::nearest(None));
-    let spec = run_command::build(&scope(), raw(&doc! { "x": 1 }), Some(&nearest)).unwrap();
+    let spec = run_command::build(&scope(), raw(&doc! { "x": 1 }).into(), Some(&nearest)).unwrap();
     assert_eq!(spec.name, "runCommand", "an unknown name");
     assert!(matches!(
         spec.target,
         Target::Read(ReadPreference::Nearest { .. })
     ));
-    let message = invalid(run_command::build(&scope(), raw(&doc! {}), None));
+    let message = invalid(run_command::build(&scope(), raw(&doc! {}).into(), None));
     assert!(message.starts_with("command"), "{message}");
 }
 
