@@ -171,8 +171,14 @@ fn simulated(deployment: &Deployment, stop: Stop) -> Stop {
 }
 
 async fn body(run: &Arc<Run>, file: &TestFile, case: &Case) -> Checked {
+    let internal = run.deployment.internal();
     for data in &file.initial_data {
-        prepare(run.deployment.internal(), data).await?;
+        prepare(internal, data).await?;
+    }
+    if file.initial_data.is_empty() {
+        for (database, collection) in collections(file) {
+            empty(internal, database, collection).await?;
+        }
     }
     for (index, entity) in file.create_entities.iter().enumerate() {
         run.entities
@@ -206,6 +212,40 @@ async fn body(run: &Arc<Run>, file: &TestFile, case: &Case) -> Checked {
     Ok(())
 }
 
+/// The collections that a file works with. One that says nothing of their contents is written for
+/// a fresh server, where they do not exist.
+fn collections(file: &TestFile) -> impl Iterator<Item = (&str, &str)> {
+    let entities = |kind: &'static str| {
+        let entities = file.create_entities.iter();
+        entities.filter_map(move |entity| entity.get_document(kind).ok())
+    };
+    entities("collection").filter_map(move |collection| {
+        let id = collection.get_str("database").ok()?;
+        let of = |database: &&Document| database.get_str("id").is_ok_and(|is| is == id);
+        let database = entities("database")
+            .find(of)?
+            .get_str("databaseName")
+            .ok()?;
+        let own = !["admin", "config", "local"].contains(&database);
+        own.then_some((database, collection.get_str("collectionName").ok()?))
+    })
+}
+
+/// Every member that holds data: a case may read from any of them, or write through it.
+fn everywhere(client: &Client) -> WriteConcern {
+    match client.secondaries().len() {
+        0 => WriteConcern::majority(),
+        others => WriteConcern::nodes(u32::try_from(others + 1).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Removes a collection.
+async fn empty(client: &Client, database: &str, name: &str) -> Checked {
+    let collection = client.database(database).collection::<Document>(name);
+    let dropped = collection.drop().write_concern(everywhere(client)).await;
+    dropped.map_err(|error| Stop::Failed(format!("drop {database}.{name}: {error}")))
+}
+
 /// Makes a collection hold these documents and nothing else.
 async fn prepare(client: &Client, data: &CollectionData) -> Checked {
     let failed = |what: &str, error: mongo_client::error::Error| {
@@ -214,13 +254,8 @@ async fn prepare(client: &Client, data: &CollectionData) -> Checked {
     };
     let database = client.database(&data.database_name);
     let collection = database.collection::<Document>(&data.collection_name);
-    // Every member that holds data: a case may read from any of them, or write through it.
-    let everywhere = || match client.secondaries().len() {
-        0 => WriteConcern::majority(),
-        others => WriteConcern::nodes(u32::try_from(others + 1).unwrap_or(u32::MAX)),
-    };
-    let dropped = collection.drop().write_concern(everywhere()).await;
-    dropped.map_err(|error| failed("drop", error))?;
+    let everywhere = || everywhere(client);
+    empty(client, &data.database_name, &data.collection_name).await?;
     if data.create_options.is_some() || data.documents.is_empty() {
         let mut command = doc! { "create": &data.collection_name };
         command.extend(data.create_options.clone().unwrap_or_default());
