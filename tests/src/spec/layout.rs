@@ -84,10 +84,12 @@ pub fn relative(dir: &Path, path: &Path) -> String {
             .collect()
     };
     let (above, all) = (parts(dir), parts(path));
-    // The collection begins below `test` (distribution) or `source` (specifications).
-    let root = above
-        .iter()
-        .position(|part| part == "test" || part == "source");
+    // The collection begins below `test` (distribution) or `source` (specifications), which may be
+    // the first folder inside of `dir`.
+    let is_root = |part: &String| part == "test" || part == "source";
+    let inside = || all.get(above.len()).is_some_and(is_root);
+    let root = above.iter().position(is_root);
+    let root = root.or_else(|| inside().then_some(above.len()));
     let start = root.map_or(above.len().saturating_sub(1), |index| index + 1);
     let start = if root.is_none() && above.len() < all.len() && !is_known(&above) {
         above.len()
@@ -242,6 +244,12 @@ mod tests {
                 "/s/source",
                 "/s/source/sessions/tests/x.json",
                 "sessions/x.json",
+            ),
+            ("/s", "/s/source/sessions/tests/x.json", "sessions/x.json"),
+            (
+                "/a/pymongo",
+                "/a/pymongo/test/crud/unified/find.json",
+                "crud/unified/find.json",
             ),
             (
                 "/tmp/uri_options",
