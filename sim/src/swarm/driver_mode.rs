@@ -167,6 +167,12 @@ impl World for DriverMode {
 
     fn close(&mut self, client: usize) {
         let closed = Arc::clone(&self.clients[client].closed);
+        if self.plan.let_go {
+            // The last handle goes here, or with the last operation.
+            self.clients[client].handle = None;
+            closed.store(true, Ordering::Relaxed);
+            return;
+        }
         let Some(handle) = self.clients[client].handle.clone() else {
             return;
         };
@@ -187,6 +193,8 @@ impl World for DriverMode {
         for client in &mut self.clients {
             client.handle = None;
         }
+        // Somebody comes, and goes at once.
+        drop(self.client(self.plan.clients));
     }
 
     fn left(&self) -> Vec<String> {
@@ -195,7 +203,8 @@ impl World for DriverMode {
         if tasks > 0 {
             left.push(format!("{tasks} tasks"));
         }
-        for client in 0..self.plan.clients {
+        // The last one is the visitor of the end.
+        for client in 0..=self.plan.clients {
             let open = self.sim.sockets(client);
             if open > 0 {
                 left.push(format!("{open} connections of client {client}"));

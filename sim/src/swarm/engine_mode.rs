@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bson::RawDocumentBuf;
+use bson::{RawDocumentBuf, rawdoc};
 use mongo_client_core::{
     cursor::{CursorMachine, CursorWant},
     engine::{Command, Executed, OpId, SessionId},
@@ -281,6 +281,12 @@ impl World for EngineMode {
     fn close(&mut self, client: usize) {
         self.closing.push(client);
         self.world.shutdown(client);
+        // What is begun now is over at once, and given up before anybody has seen that.
+        let late = Command::new(CommandSpec::new("ping", "db", rawdoc! { "ping": 1 }));
+        self.world.with_engine(client, |engine, now| {
+            let op = engine.submit(late, now);
+            engine.cancel(op, now);
+        });
         self.happened();
     }
 

@@ -25,6 +25,7 @@ const OLD_WIRE: i32 = 8;
 #[derive(Clone, Debug)]
 pub(super) struct Odd {
     shape: Shape,
+    code: i32,
     times: u64,
 }
 
@@ -36,8 +37,12 @@ enum Shape {
     NoMajority,
     /// A write that was not performed.
     NotPerformed,
-    /// A login fails for a reason of the server's.
+    /// A login fails.
     Login,
+    /// A write that could not be replicated, without the label that says so.
+    OldConcern,
+    /// A write that was interrupted, without the label that says so.
+    OldWrite,
     /// Documents are refused.
     Refused,
     /// An error without a code.
@@ -51,11 +56,17 @@ impl Odd {
             Shape::NoMajority,
             Shape::NotPerformed,
             Shape::Login,
+            Shape::OldConcern,
+            Shape::OldWrite,
             Shape::Refused,
             Shape::Text,
         ];
+        let shape = shapes[choices.draw("odd shape", shapes.len() as u64) as usize];
+        // A change of the server's state, or an error that is none.
+        let plain = if shape == Shape::Login { 18 } else { 8 };
         Self {
-            shape: shapes[choices.draw("odd shape", shapes.len() as u64) as usize],
+            shape,
+            code: [91, plain][choices.draw("odd code", 2) as usize],
             times: 1 + choices.draw("odd times", 5),
         }
     }
@@ -69,18 +80,22 @@ impl Odd {
             Shape::NoMajority => name == "find",
             // Of these alone the reply has room for the documents' errors.
             Shape::Refused => writes && name != "findAndModify",
-            Shape::NotPerformed => writes,
+            Shape::NotPerformed | Shape::OldConcern | Shape::OldWrite => writes,
             Shape::Text => writes || name == "find",
         }
     }
 
     fn reply(&self) -> Document {
-        let error = |code: i32, name: &str| doc! { "ok": 0.0, "code": code, "codeName": name, "errmsg": "odd" };
+        let error = |code: i32| doc! { "ok": 0.0, "code": code, "errmsg": "odd" };
         match self.shape {
-            Shape::Hello | Shape::Login => error(91, "ShutdownInProgress"),
-            Shape::NoMajority => error(134, "ReadConcernMajorityNotAvailableYet"),
+            Shape::Hello | Shape::Login => error(self.code),
+            Shape::NoMajority => error(134),
+            Shape::OldConcern => doc! {
+                "ok": 1.0, "n": 0, "writeConcernError": { "code": 91, "errmsg": "odd" },
+            },
+            Shape::OldWrite => error(91),
             Shape::NotPerformed => {
-                let mut reply = error(91, "ShutdownInProgress");
+                let mut reply = error(91);
                 let labels = vec!["RetryableWriteError", "NoWritesPerformed"];
                 reply.insert("errorLabels", labels);
                 reply

@@ -148,6 +148,8 @@ pub struct Plan {
     /// One poll in so many is one that nothing asked for, and so many reads and writes are put off
     /// (driver mode); 0: none.
     pub yields: u64,
+    /// Whether the clients are closed by letting go of them (driver mode).
+    pub let_go: bool,
     /// The faults that exist, and how often they happen.
     pub faults: Vec<Rate>,
 

@@ -210,6 +210,7 @@ fn base(seed: u64, profile: Profile, mode: Mode, d: &mut Draws<'_>) -> Plan {
         drops: d.of("drops", &[0, 3, 10, 30]),
         deadlines: d.of("deadlines", &[0, 0, 3, 10]),
         yields: d.of("yields", &[0, 0, 4, 16, 64]),
+        let_go: d.one_in("let go", 4),
         faults: Vec::new(),
         safety: Duration::from_secs(d.between("safety", 60, 240)),
     }
