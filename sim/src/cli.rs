@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     str::FromStr,
+    time::Duration,
 };
 
 use mongo_client_core::{marks, mutants::Mutant};
@@ -12,6 +13,7 @@ use mongo_client_sim::swarm::{Batch, FailureFile, Mode, Profile};
 pub(crate) const HELP: &str = "\
 mongo-client-sim run [--seeds N] [--from SEED] [--profile P] [--mode engine|driver|both]
                      [--jobs N] [--out FOLDER] [--hashes] [--first-failure] [--mutant NAME]
+                     [--safety SECONDS]
     runs seeds (with a deliberate defect, in a build with the feature `mutants`); exits with 1 when an invariant is violated
 mongo-client-sim twice [options of run]
     runs the seeds in two processes, and compares the hashes of what happened
@@ -81,6 +83,7 @@ fn batch(args: &[String]) -> Result<Batch, String> {
         folder: PathBuf::from("target/sim-failures"),
         hashes: false,
         first_failure: false,
+        safety_max: None,
     };
     let mut args = args.iter();
     while let Some(name) = args.next() {
@@ -100,6 +103,10 @@ fn batch(args: &[String]) -> Result<Batch, String> {
             "--out" => batch.folder = PathBuf::from(value()?),
             "--hashes" => batch.hashes = true,
             "--first-failure" => batch.first_failure = true,
+            "--safety" => {
+                let seconds = parse(name, value()?)?;
+                batch.safety_max = Some(Duration::from_secs(seconds));
+            }
             "--mutant" => mutate(value()?)?,
             other => return Err(format!("there is no option `{other}`")),
         }

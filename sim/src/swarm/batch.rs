@@ -41,6 +41,8 @@ pub struct Batch {
     pub hashes: bool,
     /// Ends with the first failure.
     pub first_failure: bool,
+    /// The longest safety phase; `None`: as the plans say.
+    pub safety_max: Option<Duration>,
 }
 
 /// What the seeds add up to.
@@ -98,7 +100,11 @@ impl Batch {
             }
             let seed = self.from.wrapping_add(index);
             let mode = self.mode_of(seed);
-            let run = run(seed, self.profile, mode, &Settings::default());
+            let settings = Settings {
+                safety_max: self.safety_max,
+                ..Settings::default()
+            };
+            let run = run(seed, self.profile, mode, &settings);
             let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
             report.add(&run);
             if self.hashes {
@@ -123,6 +129,7 @@ impl Batch {
     fn explain(&self, failed: &Run) {
         let settings = Settings {
             record: true,
+            safety_max: self.safety_max,
             ..Settings::default()
         };
         let again = run(failed.seed, failed.profile, failed.mode, &settings);

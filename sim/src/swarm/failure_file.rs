@@ -22,6 +22,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use super::{
@@ -41,6 +42,8 @@ pub struct FailureFile {
     pub profile: Profile,
     /// The mode.
     pub mode: Mode,
+    /// The longest safety phase that was set.
+    pub safety_max: Option<Duration>,
     /// The version of the crate that wrote it.
     pub version: String,
     /// The violated invariant.
@@ -64,6 +67,7 @@ impl FailureFile {
             seed: run.seed,
             profile: run.profile,
             mode: run.mode,
+            safety_max: run.safety_max,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             invariant: violation.invariant.to_owned(),
             at: violation.at.to_string(),
@@ -105,6 +109,7 @@ impl FailureFile {
             record: true,
             verbose,
             replay: Some(self.choices.clone()),
+            safety_max: self.safety_max,
         };
         run(self.seed, self.profile, self.mode, &settings)
     }
@@ -120,6 +125,9 @@ impl fmt::Display for FailureFile {
         writeln!(f, "seed: {}", self.seed)?;
         writeln!(f, "profile: {}", self.profile)?;
         writeln!(f, "mode: {}", self.mode.name())?;
+        if let Some(most) = self.safety_max {
+            writeln!(f, "safety: {}", most.as_secs())?;
+        }
         writeln!(f, "version: {}", self.version)?;
         writeln!(f, "invariant: {}", self.invariant)?;
         writeln!(f, "at: {}", self.at)?;
@@ -182,6 +190,7 @@ impl FromStr for FailureFile {
             seed: 0,
             profile: Profile::Swarm,
             mode: Mode::Driver,
+            safety_max: None,
             version: String::new(),
             invariant: String::new(),
             at: String::new(),
@@ -199,6 +208,10 @@ impl FromStr for FailureFile {
                 }
                 "profile" => file.profile = value.parse()?,
                 "mode" => file.mode = value.parse()?,
+                "safety" => {
+                    let seconds = value.parse().map_err(|_| format!("safety: `{value}`"))?;
+                    file.safety_max = Some(Duration::from_secs(seconds));
+                }
                 "version" => value.clone_into(&mut file.version),
                 "invariant" => value.clone_into(&mut file.invariant),
                 "at" => value.clone_into(&mut file.at),
@@ -229,6 +242,7 @@ mod tests {
             seed: 17,
             profile: Profile::TinyPool,
             mode: Mode::Engine,
+            safety_max: Some(Duration::from_secs(15)),
             version: "0.1.0".to_owned(),
             invariant: "nothing-left".to_owned(),
             at: "31.5s".to_owned(),

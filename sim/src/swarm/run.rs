@@ -44,6 +44,8 @@ pub struct Settings {
     pub record: bool,
     /// Prints every observation.
     pub verbose: bool,
+    /// The safety phase takes no longer than this; `None`: as long as the plan says.
+    pub safety_max: Option<Duration>,
     /// Choices that were recorded; without them all follow from the seed.
     pub replay: Option<Record>,
 }
@@ -57,6 +59,8 @@ pub struct Run {
     pub profile: Profile,
     /// The mode.
     pub mode: Mode,
+    /// The longest safety phase that was set.
+    pub safety_max: Option<Duration>,
     /// The hash of all that happened.
     pub hash: u64,
     /// What was violated first.
@@ -85,7 +89,10 @@ pub fn run(seed: u64, profile: Profile, mode: Mode, settings: &Settings) -> Run 
     } else {
         streams
     };
-    let plan = Plan::draw(seed, profile, mode, &mut *streams.fork("plan"));
+    let mut plan = Plan::draw(seed, profile, mode, &mut *streams.fork("plan"));
+    if let Some(most) = settings.safety_max {
+        plan.safety = plan.safety.min(most);
+    }
     let judge = Judge::new(&plan);
     let judge = if settings.record || settings.verbose {
         judge.keep_last(settings.verbose)
@@ -113,6 +120,7 @@ pub fn run(seed: u64, profile: Profile, mode: Mode, settings: &Settings) -> Run 
         seed,
         profile,
         mode,
+        safety_max: settings.safety_max,
         hash: judge.hash(),
         violation: judge.violation(),
         tally: judge.tally(),
