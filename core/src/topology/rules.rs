@@ -223,9 +223,6 @@ fn update_from_primary(
 /// (SDAM: "Using electionId and setVersion to detect stale primaries").
 fn check_election(draft: &mut Draft, hello: &HelloReply) -> Option<Error> {
     let (election, version) = (hello.election_id, hello.set_version);
-    if mutants::active(Mutant::ElectionIgnored) {
-        return None;
-    }
     let (max_election, max_version) = (draft.max_election_id, draft.max_set_version);
     let stale = || {
         Error::invalid_response(format!(
@@ -239,7 +236,9 @@ fn check_election(draft: &mut Draft, hello: &HelloReply) -> Option<Error> {
     };
     if hello.max_wire_version >= ELECTION_ID_FIRST {
         // An absent value is the smallest, which is how `Option` is ordered.
-        if (election, version) < (max_election, max_version) {
+        if (election, version) < (max_election, max_version)
+            && !mutants::active(Mutant::ElectionIgnored)
+        {
             return Some(stale());
         }
         draft.max_election_id = election;
