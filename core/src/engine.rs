@@ -79,6 +79,7 @@ use self::{
 };
 use crate::{
     error::Result,
+    marks::{self, Mark},
     op::{CommandSpec, ObjectIdGenerator, Target},
     options::ClientOptions,
     rng::{Entropy, Rng},
@@ -219,6 +220,7 @@ impl Engine {
                 self.drop_op(op);
             }
         } else {
+            marks::reached(Mark::CancelEngineCompleted);
             let outputs = &mut self.tables.outputs;
             outputs.retain(|out| !matches!(out, Output::Completed { op: id, .. } if *id == op));
         }
@@ -236,6 +238,7 @@ impl Engine {
             _ => false,
         };
         if known && self.phase == Phase::Running && self.background < BACKGROUND_MAX {
+            marks::reached(Mark::CancelEngineCursor);
             let id = OpId(self.op_last + 1);
             let claimed = session.filter(|session| self.sessions.claim(*session, id).is_ok());
             self.background(spec, claimed, Origin::KillCursor(session));
@@ -306,6 +309,7 @@ impl Engine {
     /// everything is closed. Operations that wait fail with `Shutdown`; those whose request was
     /// sent still get their reply. After at most 2 s nothing is left: see [`Self::is_closed`].
     pub fn shutdown(&mut self, now: Instant) {
+        marks::reached(Mark::CancelEngineShutdown);
         self.see(now);
         self.end();
         self.run();

@@ -16,6 +16,7 @@ use mongo_client_core::{
     conn::Purpose,
     error::{Error, Result},
     id::{ConnId, Generation},
+    marks::{self, Mark},
     net::ServerAddress,
     route,
     time::Instant,
@@ -96,6 +97,7 @@ impl Drop for Opening {
         }
         let shared = self.server.shared.upgrade();
         if self.life.is_dead() && shared.is_some_and(|shared| !shared.is_closed()) {
+            marks::reached(Mark::CancelDriverOpening);
             let signal = Arc::clone(&self.signal);
             self.server.postpone_open(self.id, self.generation, signal);
         } else {

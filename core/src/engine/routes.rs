@@ -17,6 +17,7 @@ use crate::{
     },
     id::{ConnId, Generation, ServerId, Ticket},
     monitor::{Monitor, RttProbe, Watch},
+    mutants::{self, Mutant},
     net::ServerAddress,
     pool::{Checkout, Lease, Pool, PoolDirective, PoolError},
     route::{self, PoolRoutes, TopologyRoutes},
@@ -84,7 +85,9 @@ impl TopologyRoutes for TopologyRouting<'_> {
 
     fn publish(&mut self, view: Arc<TopologyView>) {
         self.tables.view = Some(view);
-        self.tables.work.push_back(Work::Select);
+        if !mutants::active(Mutant::LostWakeUp) {
+            self.tables.work.push_back(Work::Select);
+        }
     }
 
     fn resolve_srv(&mut self) {
