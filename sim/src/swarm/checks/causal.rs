@@ -41,10 +41,12 @@ impl Part for Causal {
                 if let (Some(facts), Outcome::Done { replies }) = (self.pending.remove(op), outcome)
                 {
                     let causal = facts.kind == OpKind::Causal;
+                    // Where the majority is not sure to have the write, it may be rolled back.
                     let wrote = !causal
-                        || replies
-                            .first()
-                            .is_some_and(|r| r.get_i32("n").is_ok_and(|n| n > 0));
+                        || replies.first().is_some_and(|r| {
+                            r.get_i32("n").is_ok_and(|n| n > 0)
+                                && r.get_document("writeConcernError").is_err()
+                        });
                     let read = replies.get(usize::from(causal));
                     if let Some(reply) = read.filter(|_| wrote) {
                         return self.read(&facts, reply);

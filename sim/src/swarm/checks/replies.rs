@@ -13,6 +13,8 @@ use crate::swarm::observe::{Observation, Outcome};
 
 #[derive(Debug, Default)]
 pub(super) struct Replies {
+    /// Whether there is anybody who tells of bytes.
+    armed: bool,
     /// The replies to the requests of each operation that is under way.
     given: BTreeMap<u64, Vec<u64>>,
 }
@@ -41,6 +43,9 @@ impl Part for Replies {
                 let Outcome::Done { replies } = outcome else {
                     return Ok(());
                 };
+                if !self.armed {
+                    return Ok(());
+                }
                 for reply in replies {
                     let digest = digest(reply.as_bytes());
                     let Some(index) = given.iter().position(|g| *g == digest) else {
@@ -72,6 +77,7 @@ impl Part for Replies {
             Told::Reply {
                 message, answers, ..
             } => {
+                self.armed = true;
                 let op = answers.and_then(|pending| pending.op);
                 if let Some(given) = op.and_then(|op| self.given.get_mut(&op)) {
                     given.push(digest(message.bytes()));

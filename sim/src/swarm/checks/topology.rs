@@ -27,6 +27,8 @@ use crate::swarm::{
 struct Client {
     reference: Reference,
     view: Option<Arc<TopologyDescription>>,
+    /// The last view, without servers, was published.
+    closing: bool,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl Part for Topology {
             let client = Client {
                 reference: Reference::new(&self.seeds, self.set_name),
                 view: None,
+                closing: false,
             };
             self.clients.insert(client_of(what), client);
             return Ok(());
@@ -94,7 +97,13 @@ fn was_cancelled(error: &Error) -> bool {
 
 impl Client {
     fn sdam(&mut self, event: &SdamEvent) -> Result<(), String> {
+        if self.closing {
+            return Err(format!("after the last view: {event:?}"));
+        }
         match event {
+            SdamEvent::TopologyDescriptionChanged(e) if e.new_description.servers.is_empty() => {
+                self.closing = true;
+            }
             SdamEvent::ServerHeartbeatSucceeded(e) => {
                 self.compare("before a heartbeat")?;
                 self.reference.hello(&name(&e.server_address), &e.reply);
