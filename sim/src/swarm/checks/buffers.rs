@@ -27,7 +27,7 @@ impl Buffers {
         // A pool, its connections that are still being given up, the monitor and its probe.
         let sockets = servers * (pool + plan.max_connecting as usize + 4);
         Self {
-            sockets,
+            sockets: plan.clients * sockets,
             // Each operation has one; cursors that were dropped keep theirs until they are killed.
             sessions: 4 * plan.concurrency + 1_100,
             // Drains and connections that are being opened have one each, cursors to be killed too.

@@ -25,7 +25,8 @@ impl Part for Elections {
         let client = *client;
         match event {
             SdamEvent::TopologyOpening(_) => self.last.retain(|(c, _)| *c != client),
-            SdamEvent::TopologyDescriptionChanged(e) => {
+            // A topology that is closed has a last view, in which nothing is known.
+            SdamEvent::TopologyDescriptionChanged(e) if !e.new_description.servers.is_empty() => {
                 let view = &e.new_description;
                 let new = (view.max_election_id, view.max_set_version);
                 let Some((_, last)) = self.last.iter_mut().find(|(c, _)| *c == client) else {
@@ -46,13 +47,15 @@ impl Part for Elections {
 
 #[cfg(test)]
 mod tests {
+    use mongo_client_core::topology::ServerType;
+
     use super::*;
     use crate::swarm::checks::tests::{Run, view};
 
     #[test]
     fn an_election_that_is_forgotten_is_found() {
         let at = |election: u8| {
-            view(&[], |v| {
+            view(&[ServerType::RsPrimary], |v| {
                 v.max_election_id = Some(ObjectId::from_bytes([election; 12]));
                 v.max_set_version = Some(1);
             })
@@ -64,6 +67,6 @@ mod tests {
         assert!(run.sdam(at(1)).is_err());
         let mut run = Run::of(Elections::default());
         run.sdam(at(1)).unwrap();
-        assert!(run.sdam(view(&[], |_| {})).is_err());
+        assert!(run.sdam(view(&[ServerType::Unknown], |_| {})).is_err());
     }
 }
