@@ -36,7 +36,11 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
-use mongo_client_core::{net::ServerAddress, time::Instant};
+use mongo_client_core::{
+    error::{Error, ErrorKind},
+    net::ServerAddress,
+    time::Instant,
+};
 
 use self::traffic::{Told, Traffic};
 use super::{
@@ -162,6 +166,11 @@ impl Check for Suite {
         }
         Ok(())
     }
+}
+
+/// A check of a server that was given up says nothing of the server.
+fn was_cancelled(error: &Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::Interrupted)
 }
 
 /// Something for each pool: of a client, to a server.

@@ -22,7 +22,8 @@ pub(super) struct Dirty {
 
 impl Dirty {
     fn lost(&mut self, conn: &Conn) {
-        if let Some(pending) = &conn.pending
+        // A reply that is no message is no network error.
+        if let Some(pending) = conn.pending.as_ref().filter(|_| conn.tainted.is_none())
             && let (Some(op), Some(lsid)) = (pending.op, pending.lsid)
         {
             self.waiting.remove(&op);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mongo_client_core::{event::sdam::SdamEvent, time::Instant};
 
-use super::{ByPool, Part};
+use super::{ByPool, Part, was_cancelled};
 use crate::swarm::observe::Observation;
 
 const MIN: Duration = Duration::from_millis(500);
@@ -58,7 +58,8 @@ impl Part for Heartbeats {
             SdamEvent::ServerHeartbeatFailed(e) => {
                 let monitor = self.monitors.of(client, &e.server_address);
                 monitor.ended = Some(at);
-                monitor.lost = std::mem::take(&mut monitor.known);
+                // A check that was given up says nothing of its server.
+                monitor.lost = !was_cancelled(&e.failure) && std::mem::take(&mut monitor.known);
             }
             _ => {}
         }

@@ -32,14 +32,16 @@ impl Part for Replies {
 
     fn observe(&mut self, _: Instant, what: &Observation<'_>) -> Result<(), String> {
         match what {
-            Observation::Began(facts) => {
+            Observation::Began(facts) if facts.acknowledged => {
                 self.given.insert(facts.op, Vec::new());
             }
             Observation::Dropped { op, .. } => {
                 self.given.remove(op);
             }
             Observation::Ended { op, outcome } => {
-                let mut given = self.given.remove(op).unwrap_or_default();
+                let Some(mut given) = self.given.remove(op) else {
+                    return Ok(());
+                };
                 let Outcome::Done { replies } = outcome else {
                     return Ok(());
                 };

@@ -7,7 +7,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use mongo_client_core::{
-    error::{Error, ErrorKind},
     event::sdam::{SdamEvent, ServerDescriptionChangedEvent},
     net::ServerAddress,
     time::Instant,
@@ -17,11 +16,9 @@ use mongo_client_core::{
 use super::{
     Part,
     reference::{Kind, Reference, Shape, address},
+    was_cancelled,
 };
-use crate::swarm::{
-    observe::Observation,
-    plan::{self, Plan},
-};
+use crate::swarm::{observe::Observation, plan::Plan};
 
 #[derive(Debug)]
 struct Client {
@@ -34,16 +31,16 @@ struct Client {
 #[derive(Debug)]
 pub(super) struct Topology {
     seeds: Vec<String>,
-    set_name: Option<&'static str>,
+    set_name: Option<String>,
     clients: BTreeMap<usize, Client>,
 }
 
 impl Topology {
     pub(super) fn new(plan: &Plan) -> Self {
-        let is_set = matches!(plan.topology, plan::Topology::Set(_));
+        let options = plan.options();
         Self {
-            seeds: plan.addresses(),
-            set_name: is_set.then_some("rs"),
+            seeds: options.hosts.iter().map(ToString::to_string).collect(),
+            set_name: options.repl_set_name,
             clients: BTreeMap::new(),
         }
     }
@@ -60,7 +57,7 @@ impl Part for Topology {
         };
         if let SdamEvent::TopologyOpening(_) = event {
             let client = Client {
-                reference: Reference::new(&self.seeds, self.set_name),
+                reference: Reference::new(&self.seeds, self.set_name.as_deref()),
                 view: None,
                 closing: false,
             };
@@ -88,11 +85,6 @@ fn client_of(what: &Observation<'_>) -> usize {
 
 fn name(server: &ServerAddress) -> String {
     address(&server.to_string())
-}
-
-/// A check that was given up says nothing of its server.
-fn was_cancelled(error: &Error) -> bool {
-    matches!(&*error.kind, ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::Interrupted)
 }
 
 impl Client {
@@ -198,11 +190,15 @@ mod tests {
     use bson::{doc, oid::ObjectId};
 
     use super::*;
-    use crate::swarm::checks::tests::{Run, opening, plan, succeeded, view};
+    use crate::swarm::{
+        checks::tests::{Run, opening, plan, succeeded, view},
+        plan,
+    };
 
     fn run() -> Run {
         let mut plan = plan();
         plan.topology = plan::Topology::Set(1);
+        plan.odd_seeds = false;
         let mut run = Run::of(Topology::new(&plan));
         run.sdam(opening()).unwrap();
         run

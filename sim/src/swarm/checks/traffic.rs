@@ -50,6 +50,8 @@ pub(super) enum Told<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     conns: BTreeMap<u64, Conn>,
+    /// The last operation of each session: `getMore` has no comment for old servers.
+    sessions: BTreeMap<Lsid, u64>,
 }
 
 type Tell<'a> = &'a mut dyn FnMut(&Told<'_>) -> Result<(), String>;
@@ -77,7 +79,7 @@ impl Traffic {
             }
             Observation::ClientBytes { connection, bytes } => {
                 if let Some(conn) = self.conns.get_mut(&connection) {
-                    sent(conn, bytes, tell)?;
+                    sent(conn, &mut self.sessions, bytes, tell)?;
                 }
             }
             Observation::ServerBytes { connection, bytes } => {
@@ -91,7 +93,12 @@ impl Traffic {
     }
 }
 
-fn sent(conn: &mut Conn, bytes: &[u8], tell: Tell<'_>) -> Result<(), String> {
+fn sent(
+    conn: &mut Conn,
+    sessions: &mut BTreeMap<Lsid, u64>,
+    bytes: &[u8],
+    tell: Tell<'_>,
+) -> Result<(), String> {
     let mut splitter = std::mem::take(&mut conn.sent);
     splitter.feed(bytes);
     loop {
@@ -99,7 +106,14 @@ fn sent(conn: &mut Conn, bytes: &[u8], tell: Tell<'_>) -> Result<(), String> {
         let Some(message) = splitter.next().map_err(nonsense)? else {
             break;
         };
-        let command = message.command();
+        let mut command = message.command();
+        match (command.op, command.lsid) {
+            (Some(op), Some(lsid)) => drop(sessions.insert(lsid, op)),
+            (None, Some(lsid)) if command.name == "getMore" => {
+                command.op = sessions.get(&lsid).copied();
+            }
+            _ => {}
+        }
         tell(&Told::Request {
             conn,
             message: &message,
