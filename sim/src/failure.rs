@@ -14,6 +14,7 @@ pub(crate) struct Failure {
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 pub(crate) const BAD_VALUE: i32 = 2;
+pub(crate) const HOST_UNREACHABLE: i32 = 6;
 pub(crate) const FAILED_TO_PARSE: i32 = 9;
 pub(crate) const UNAUTHORIZED: i32 = 13;
 pub(crate) const TYPE_MISMATCH: i32 = 14;
@@ -41,6 +42,7 @@ pub(crate) const INDEX_OPTIONS_CONFLICT: i32 = 85;
 pub(crate) const INDEX_KEY_CONFLICT: i32 = 86;
 pub(crate) const UNSATISFIABLE_WRITE_CONCERN: i32 = 100;
 pub(crate) const NOT_A_REPLICA_SET: i32 = 123;
+pub(crate) const UNSATISFIED_PREFERENCE: i32 = 133;
 pub(crate) const PRIMARY_STEPPED_DOWN: i32 = 189;
 pub(crate) const TRANSACTION_TOO_OLD: i32 = 225;
 pub(crate) const SNAPSHOT_UNAVAILABLE: i32 = 246;

@@ -5,6 +5,7 @@
 //!   next is drawn from the seed. Two runs with one seed are the same to the last byte.
 //! - [`SimServer`] and [`SimReplicaSet`] speak the wire protocol. They are machines without clock and
 //!   sockets: [`Sim::host`] puts them on the simulated network, [`Served`] on real ports.
+//! - [`SimCluster`] puts routers before a replica set.
 //! - [`Script`] answers by a closure where a server would know too much.
 //!
 //! docs/SIMULATION.md says what is simulated; [`Listing`] has the names.
@@ -29,6 +30,7 @@
 mod cancel;
 mod choices;
 mod clock;
+mod cluster;
 mod datagram;
 mod deployment;
 mod engine_world;
@@ -53,6 +55,7 @@ pub use self::{
     cancel::{GiveUpAt, GivenUp, give_up_at},
     choices::{Choices, Listed, Record, Seeded, Streams},
     clock::WallClock,
+    cluster::{ClusterConfig, SimCluster},
     deployment::Deployment,
     engine_world::{EngineWorld, Happening},
     executor::{Sim, Stats},

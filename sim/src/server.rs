@@ -14,6 +14,7 @@ mod hello;
 mod log;
 mod member;
 mod park;
+mod route;
 mod scram;
 mod table;
 
@@ -30,6 +31,7 @@ pub(crate) use self::{
     failpoint::DATA_FIELDS,
     log::{Data, Entry, Retry},
     member::{Membership, State},
+    route::Destination,
     table::{SPECS, lookup},
 };
 use self::{
@@ -106,6 +108,12 @@ pub type Hook = Box<dyn FnMut(Seen<'_>) -> Option<Scene> + Send>;
 /// What a server wants from its replica set.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Demand {
+    /// Of a router: a command for a member, whose reply a connection waits for.
+    Forward {
+        connection: Option<u64>,
+        command: Document,
+        to: Destination,
+    },
     Reconfigure {
         connection: u64,
         config: Wanted,
@@ -131,7 +139,7 @@ pub struct SimServer {
     cursors: BTreeMap<i64, Cursor>,
     fail_point: FailPoint,
     /// The fail point of retryable writes.
-    transactional_write: FailPoint,
+    transactional_write: Box<FailPoint>,
     hook: Option<Hook>,
     outputs: VecDeque<Output>,
     pub(crate) demands: VecDeque<Demand>,
@@ -143,6 +151,8 @@ pub struct SimServer {
     reply_ids: i32,
     compressed: u64,
     wire_versions: (i32, i32),
+    /// The server is a router.
+    routing: Option<route::Routing>,
 }
 
 #[derive(Default)]
@@ -175,7 +185,7 @@ impl SimServer {
             parked: BTreeSet::new(),
             cursors: BTreeMap::new(),
             fail_point: FailPoint::default(),
-            transactional_write: FailPoint::default(),
+            transactional_write: Box::default(),
             hook: None,
             outputs: VecDeque::new(),
             demands: VecDeque::new(),
@@ -188,6 +198,7 @@ impl SimServer {
             reply_ids: 0,
             compressed: 0,
             wire_versions: (0, 17),
+            routing: None,
         }
     }
 
@@ -236,6 +247,16 @@ impl SimServer {
         self.connections.insert(connection, Connection::default());
     }
 
+    /// A router's connection is opened: it may do everything.
+    pub(crate) fn accept_internal(&mut self, connection: u64) {
+        let trusted = Connection {
+            hello_ok: true,
+            user: Some("__system".to_owned()),
+            ..Connection::default()
+        };
+        self.connections.insert(connection, trusted);
+    }
+
     /// A connection is gone.
     pub fn hang_up(&mut self, connection: u64) {
         self.connections.remove(&connection);
@@ -280,7 +301,7 @@ impl SimServer {
         self.process = object_id(&mut *self.choices);
         self.version = 0;
         self.fail_point = FailPoint::default();
-        self.transactional_write = FailPoint::default();
+        *self.transactional_write = FailPoint::default();
     }
 
     /// Serves what a connection has sent, as far as it is not busy.

@@ -15,6 +15,7 @@ mod replication;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bson::Document;
 use mongo_client_core::time::Instant;
 
 pub use self::config::MemberConfig;
@@ -217,6 +218,43 @@ impl SimReplicaSet {
         self.rolled_back
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// A router opens a connection to a member.
+    pub(crate) fn accept_internal(
+        &mut self,
+        server: usize,
+        connection: u64,
+        _now: Instant,
+    ) -> bool {
+        let Some(member) = self.members.get_mut(server).filter(|m| m.up) else {
+            return false;
+        };
+        member.server.accept_internal(connection);
+        self.owners.insert(connection, server);
+        true
+    }
+
+    /// The secondaries that clients are told of and that have these tags.
+    pub(crate) fn secondaries(&self, tags: &Document) -> Vec<usize> {
+        let fits = |member: &usize| {
+            let server = &self.members[*member].server;
+            let state = server.membership.as_ref().map(|m| m.state);
+            let entry = self.entry(*member).filter(|entry| !entry.hidden);
+            self.members[*member].up
+                && state == Some(State::Secondary)
+                && entry.is_some_and(|entry| {
+                    let has = |(key, value): (&String, &bson::Bson)| {
+                        entry.tags.get(key).map(String::as_str) == value.as_str()
+                    };
+                    tags.iter().all(has)
+                })
+        };
+        (0..self.members.len()).filter(fits).collect()
+    }
+
     fn is_primary(&self, member: usize) -> bool {
         let member = &self.members[member];
         let membership = member.server.membership.as_ref();
@@ -312,6 +350,8 @@ impl SimReplicaSet {
         for member in 0..self.members.len() {
             while let Some(demand) = self.members[member].server.demands.pop_front() {
                 match demand {
+                    // Members are no routers.
+                    Demand::Forward { .. } => {}
                     Demand::Reconfigure {
                         connection,
                         config,

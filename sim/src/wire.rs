@@ -224,6 +224,27 @@ pub(crate) fn reply(
     out
 }
 
+/// Encodes a command as a router sends it to a member.
+pub(crate) fn request(id: i32, command: &Document) -> Vec<u8> {
+    let body = command.to_vec();
+    let body = body.expect("a command that was decoded encodes");
+    let total = HEADER + 5 + body.len();
+    let mut out = Vec::with_capacity(total);
+    for field in [length(total), id, 0, OP_MSG, 0] {
+        out.extend_from_slice(&field.to_le_bytes());
+    }
+    out.push(0);
+    out.extend(body);
+    out
+}
+
+/// The document of a plain reply, and the request that it answers.
+pub(crate) fn parse_reply(message: &[u8]) -> Option<(i32, Document)> {
+    let request = int(message, 8).ok()?;
+    let document = Document::from_reader(message.get(HEADER + 5..)?).ok()?;
+    Some((request, document))
+}
+
 fn length(bytes: usize) -> i32 {
     i32::try_from(bytes).expect("batches keep replies far below 2 GiB")
 }

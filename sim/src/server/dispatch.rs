@@ -118,6 +118,9 @@ impl SimServer {
             .get_str("$db")
             .map_err(|_| Failure::new(40571, "OP_MSG requests require a $db argument"))?;
         self.check_user(id, spec.name)?;
+        if self.forwards(spec) {
+            return self.forward(id, spec, command, injected);
+        }
         if spec.admin && database != "admin" {
             let message = format!("{} may only be run against the admin database.", spec.name);
             return Err(Failure::new(UNAUTHORIZED, message));

@@ -78,6 +78,9 @@ impl SimServer {
         match &self.membership {
             None => {
                 reply.insert(writable, true);
+                if self.routing.is_some() {
+                    reply.insert("msg", "isdbgrid");
+                }
                 reply.insert("topologyVersion", self.topology_version());
             }
             Some(member) => self.describe(member, writable, &mut reply),

@@ -34,6 +34,8 @@ pub(super) enum Wait {
     Concern(Document, OpTime, WriteConcern),
     /// That this time is majority-committed; then the command runs.
     Durable(Timestamp),
+    /// For the reply of a member, to which a fail point may add a write concern error.
+    Forwarded(Option<Document>),
     /// That the topology is not any more what it was.
     Hello(i64),
     Silence,
@@ -96,7 +98,7 @@ impl SimServer {
     pub(super) fn is_over(&self, busy: &Busy, now: Instant) -> bool {
         let due = busy.until.is_some_and(|until| now >= until);
         match &busy.wait {
-            Wait::Silence | Wait::Set => false,
+            Wait::Forwarded(_) | Wait::Silence | Wait::Set => false,
             Wait::Block(_) => due,
             Wait::Hello(version) => due || *version != self.version,
             Wait::Applied(time) => due || self.data.last().timestamp() >= *time,
@@ -123,7 +125,7 @@ impl SimServer {
             ))
         };
         let result: Result<Document> = match wait {
-            Wait::Silence | Wait::Set => return,
+            Wait::Forwarded(_) | Wait::Silence | Wait::Set => return,
             Wait::Block(after) => return self.after(id, request, after, now),
             Wait::Hello(_) => Ok(self.hello(id, &request.command, now)),
             Wait::Applied(_) | Wait::Durable(_) => {

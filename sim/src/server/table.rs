@@ -53,7 +53,7 @@ const fn spec(
 }
 
 impl Spec {
-    pub(super) fn is_write(&self) -> bool {
+    pub(crate) fn is_write(&self) -> bool {
         self.kind == Kind::Write
     }
 

@@ -170,14 +170,10 @@ impl Config {
     ) -> Option<Self> {
         let server = |m: &MemberConfig| addresses.iter().position(|known| *known == m.address);
         let servers = members.iter().map(server).collect::<Option<Vec<_>>>()?;
-        let mut next = members
-            .iter()
-            .filter_map(|m| m.id)
-            .max()
-            .map_or(0, |id| id + 1);
-        for member in members.iter_mut().filter(|m| m.id.is_none()) {
-            member.id = Some(next);
-            next += 1;
+        let last = members.iter().filter_map(|m| m.id).max();
+        let new = members.iter_mut().filter(|m| m.id.is_none());
+        for (id, member) in (last.map_or(0, |id| id.saturating_add(1))..).zip(new) {
+            member.id = Some(id);
         }
         Some(Self {
             version,

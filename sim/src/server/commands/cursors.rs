@@ -56,11 +56,11 @@ impl SimServer {
         doc! { "cursor": { "firstBatch": batch, "id": id, "ns": found.namespace } }
     }
 
-    fn cursor_id(&mut self) -> i64 {
+    pub(in crate::server) fn cursor_id(&mut self) -> i64 {
         loop {
             let bytes: [u8; 8] = self.draw_bytes("cursor id");
             let id = i64::from_le_bytes(bytes) & i64::MAX;
-            if id != 0 && !self.cursors.contains_key(&id) {
+            if id != 0 && !self.cursors.contains_key(&id) && !self.is_routed_cursor(id) {
                 return id;
             }
         }

@@ -1,0 +1,112 @@
+//! The shipped client on simulated routers, in virtual time.
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use futures_util::TryStreamExt;
+use mongo_client::{Client, Collection, options::WriteConcern, topology::TopologyType};
+use mongo_client_core::options::ClientOptions;
+use mongo_client_sim::{ClusterConfig, Hosted, Seeded, SetConfig, Sim, SimCluster};
+use mongo_client_tests::sim::assert_quiet;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn cluster(seed: u64) -> (Sim, Hosted<SimCluster>, Client) {
+    let sim = Sim::new(seed);
+    let set = SetConfig::new("rs", (0..3).map(|n| format!("m{n}.test:2701{n}")));
+    let routers = (0..2).map(|n| format!("r{n}.test:2702{n}"));
+    let config = ClusterConfig::new(routers, set);
+    let cluster = SimCluster::new(config, Box::new(Seeded::new(seed)), sim.now());
+    let hosted = sim.host(cluster);
+    let uri = "mongodb://r0.test:27020,r1.test:27021/";
+    let options = ClientOptions::parse_uri(uri).unwrap().options;
+    let client = Client::builder().options(options).runtime(sim.runtime());
+    (sim, hosted, client.build().unwrap())
+}
+
+fn things(client: &Client) -> Collection<Document> {
+    client.database("db").collection("c")
+}
+
+async fn insert(client: &Client, id: i32) {
+    let things = things(client);
+    let insert = things.insert_one(doc! { "_id": id });
+    let inserted = insert.write_concern(WriteConcern::majority()).await;
+    inserted.unwrap_or_else(|error| panic!("{id}: {error}"));
+}
+
+async fn ids(client: &Client) -> Vec<i32> {
+    let things = things(client);
+    let find = things.find(doc! {}).sort(doc! { "_id": 1 }).batch_size(7);
+    let all: Vec<Document> = find.await.unwrap().try_collect().await.unwrap();
+    all.iter().map(|d| d.get_i32("_id").unwrap()).collect()
+}
+
+#[test]
+fn nothing_is_lost_when_one_of_two_routers_dies() {
+    for seed in 0..20 {
+        let (sim, hosted, client) = cluster(seed);
+        sim.block_on(async {
+            for id in 0..40 {
+                match id {
+                    10 => hosted.with(|cluster, now| cluster.kill_router(0, now)),
+                    20 => hosted.with(|cluster, now| cluster.restart_router(0, now)),
+                    30 => hosted.with(|cluster, now| cluster.kill_router(1, now)),
+                    _ => {}
+                }
+                insert(&client, id).await;
+            }
+            let topology = client.topology_description().await.unwrap();
+            assert_eq!(topology.topology_type, TopologyType::Sharded);
+            assert_eq!(
+                ids(&client).await,
+                (0..40).collect::<Vec<_>>(),
+                "seed {seed}"
+            );
+        });
+        assert_quiet(&client.handle().census());
+    }
+}
+
+#[test]
+fn a_primary_that_dies_behind_the_routers_is_not_seen() {
+    for seed in 0..20 {
+        let (sim, hosted, client) = cluster(seed);
+        sim.block_on(async {
+            for id in 0..30 {
+                if id == 10 {
+                    hosted.with(|cluster, now| cluster.set_mut(now).step_down(30 * SECOND, now));
+                }
+                if id == 20 {
+                    hosted.with(|cluster, now| {
+                        let primary = cluster.set().primary().expect("one is elected");
+                        cluster.set_mut(now).kill(primary, now);
+                    });
+                }
+                insert(&client, id).await;
+            }
+            assert_eq!(
+                ids(&client).await,
+                (0..30).collect::<Vec<_>>(),
+                "seed {seed}"
+            );
+        });
+    }
+}
+
+#[test]
+fn a_run_through_routers_is_the_same_for_the_same_seed() {
+    let run = |seed| {
+        let (sim, hosted, client) = cluster(seed);
+        sim.block_on(async {
+            for id in 0..10 {
+                if id == 5 {
+                    hosted.with(|cluster, now| cluster.kill_router(0, now));
+                }
+                insert(&client, id).await;
+            }
+        });
+        (sim.now(), sim.stats())
+    };
+    assert_eq!(run(9), run(9));
+}
