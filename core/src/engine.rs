@@ -114,7 +114,8 @@ pub struct Engine {
     running: Option<Running>,
     lookup: Option<Lookup>,
     tables: Tables,
-    ops: BTreeMap<OpId, Op>,
+    /// Boxed: a map moves what it holds.
+    ops: BTreeMap<OpId, Box<Op>>,
     /// The operations that wait for a server, in the order of their coming.
     selecting: BTreeSet<OpId>,
     sessions: Sessions,
@@ -214,7 +215,7 @@ impl Engine {
     /// closed. Whether a write that was sent is applied is unknown.
     pub fn cancel(&mut self, op: OpId, now: Instant) {
         self.see(now);
-        let caller = |op: &Op| op.origin == Origin::Caller;
+        let caller = |op: &Box<Op>| op.origin == Origin::Caller;
         if self.ops.get(&op).is_some_and(caller) {
             if let Some(op) = self.ops.remove(&op) {
                 self.drop_op(op);

@@ -365,6 +365,9 @@ impl SimServer {
 
     /// What the fail point does to a command.
     fn injected(&mut self, id: u64, command: &Document) -> Option<Injected> {
+        if self.fail_point.is_off() {
+            return None;
+        }
         let name = command.keys().next()?;
         let spec = lookup(name)?;
         if spec.name == "configureFailPoint" {

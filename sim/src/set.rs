@@ -65,6 +65,9 @@ impl SetConfig {
     }
 }
 
+/// How far a member is, and what it takes itself for.
+type Signature = (OpTime, OpTime, Option<State>, i64);
+
 /// A simulated replica set.
 pub struct SimReplicaSet {
     config: SetConfig,
@@ -83,6 +86,8 @@ pub struct SimReplicaSet {
     /// When the next entry reaches a member.
     delivery: Option<Instant>,
     rolled_back: usize,
+    /// The room of a signature.
+    scratch: Vec<Signature>,
 }
 
 struct Member {
@@ -161,6 +166,7 @@ impl SimReplicaSet {
             takeover: None,
             delivery: None,
             rolled_back: 0,
+            scratch: Vec::new(),
         };
         if let Some(first) = first {
             for member in 0..first.members.len() {
@@ -312,8 +318,10 @@ impl SimReplicaSet {
 
     /// Lets everything happen that can happen at this instant.
     fn settle(&mut self, now: Instant) {
+        let mut before = std::mem::take(&mut self.scratch);
         loop {
-            let before = self.signature();
+            before.clear();
+            before.extend(self.signature());
             self.take_demands(now);
             self.spread_configs(now);
             self.lead(now);
@@ -324,15 +332,16 @@ impl SimReplicaSet {
                 member.server.settle(now);
             }
             let quiet = self.members.iter().all(|m| m.server.demands.is_empty());
-            if quiet && self.signature() == before {
+            if quiet && self.signature().eq(before.iter().copied()) {
+                self.scratch = before;
                 return;
             }
         }
     }
 
     /// What must be the same before and after for the set to be at rest.
-    fn signature(&self) -> Vec<(OpTime, OpTime, Option<State>, i64)> {
-        let each = self.members.iter().map(|member| {
+    fn signature(&self) -> impl Iterator<Item = Signature> {
+        self.members.iter().map(|member| {
             let data = &member.server.data;
             let membership = member.server.membership.as_ref();
             let state = membership.map(|m| m.state);
@@ -342,8 +351,7 @@ impl SimReplicaSet {
                 state,
                 membership.map_or(0, |m| m.term),
             )
-        });
-        each.collect()
+        })
     }
 
     fn take_demands(&mut self, now: Instant) {

@@ -7,6 +7,7 @@
 
 mod compress;
 mod crc;
+pub(crate) mod document;
 
 use bson::Document;
 
@@ -151,7 +152,7 @@ fn command(mut sections: &[u8]) -> Result<Document, Malformed> {
         let section = rest.get(..size).ok_or(Malformed("section size"))?;
         match kind {
             0 if command.is_none() => {
-                let parsed = Document::from_reader(section).map_err(|_| Malformed("document"))?;
+                let (parsed, _) = document::decode(section).ok_or(Malformed("document"))?;
                 command = Some(parsed);
             }
             1 => sequences.push(sequence(section)?),
@@ -177,8 +178,9 @@ fn sequence(section: &[u8]) -> Result<(String, Vec<Document>), Malformed> {
     let mut rest = &bytes[end + 1..];
     let mut documents = Vec::new();
     while !rest.is_empty() {
-        let document = Document::from_reader(&mut rest).map_err(|_| Malformed("document"))?;
+        let (document, after) = document::decode(rest).ok_or(Malformed("document"))?;
         documents.push(document);
+        rest = after;
     }
     Ok((name, documents))
 }
@@ -197,10 +199,11 @@ pub(crate) fn reply(
     if checksum {
         flags |= CHECKSUM_PRESENT;
     }
-    let mut body = flags.to_le_bytes().to_vec();
+    let mut body = Vec::with_capacity(512);
+    body.extend(flags.to_le_bytes());
     body.push(0);
-    let encoded = document.to_vec();
-    body.extend(encoded.expect("a reply of documents that were decoded encodes"));
+    let encoded = document::encode(document, &mut body);
+    encoded.expect("a reply of documents that were decoded encodes");
     let (opcode, body) = match compressed {
         None => (OP_MSG, body),
         Some(which) => {

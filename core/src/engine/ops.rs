@@ -101,12 +101,12 @@ impl From<Progress> for Flow {
 }
 
 impl Op {
-    pub(super) fn new(id: OpId, command: Command, origin: Origin) -> Self {
+    pub(super) fn new(id: OpId, command: Command, origin: Origin) -> Box<Self> {
         let session = match command.session {
             Some(session) => OpSession::Caller(session),
             None => OpSession::None,
         };
-        Self {
+        Box::new(Self {
             id,
             origin,
             wait: Wait::Start,
@@ -116,7 +116,7 @@ impl Op {
             command,
             counted: None,
             monitor: None,
-        }
+        })
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -126,7 +126,7 @@ impl Op {
 
 impl Engine {
     /// Begins an operation, now that there is a topology.
-    pub(super) fn begin_op(&mut self, mut op: Op) {
+    pub(super) fn begin_op(&mut self, mut op: Box<Op>) {
         let Some(running) = &self.running else {
             return self.finish(op, Err(Error::internal("the engine has not started")));
         };
@@ -139,7 +139,7 @@ impl Engine {
     }
 
     /// Goes on with an operation until it waits or is over.
-    pub(super) fn advance(&mut self, mut op: Op) {
+    pub(super) fn advance(&mut self, mut op: Box<Op>) {
         let mut steps = 0;
         loop {
             steps += 1;
@@ -217,7 +217,7 @@ impl Engine {
     }
 
     /// Ends an operation: everything it held goes back, and its result leaves.
-    pub(super) fn finish(&mut self, mut op: Op, result: Result<crate::wire::Reply>) {
+    pub(super) fn finish(&mut self, mut op: Box<Op>, result: Result<crate::wire::Reply>) {
         self.release(&mut op);
         self.let_go(&mut op);
         let selected = op.operation.as_mut().and_then(Operation::take_server);
@@ -286,7 +286,7 @@ impl Engine {
     }
 
     /// Ends an operation that nobody waits for any more. No result leaves.
-    pub(super) fn drop_op(&mut self, mut op: Op) {
+    pub(super) fn drop_op(&mut self, mut op: Box<Op>) {
         self.cut_off(&mut op);
         self.release(&mut op);
         self.let_go(&mut op);

@@ -97,7 +97,7 @@ impl Engine {
         }
     }
 
-    fn take_ops(&mut self, which: impl Fn(&Op) -> bool) -> Vec<Op> {
+    fn take_ops(&mut self, which: impl Fn(&Op) -> bool) -> Vec<Box<Op>> {
         let ids: Vec<OpId> = self
             .ops
             .values()

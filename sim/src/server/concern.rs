@@ -17,8 +17,8 @@ use crate::{
 pub(crate) struct WriteConcern {
     pub(crate) w: W,
     pub(crate) timeout: Option<Duration>,
-    /// As error information shows it.
-    shown: Document,
+    /// As error information shows it: `w`, the timeout, and whether the client gave it.
+    shown: (Option<Bson>, i64, bool),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,26 +66,13 @@ impl WriteConcern {
             return Err(Failure::new(BAD_VALUE, message));
         }
         let millis = fields.get("wtimeout").and_then(whole).unwrap_or(0);
-        let shown_w = fields
-            .get("w")
-            .cloned()
-            .unwrap_or_else(|| Bson::from("majority"));
-        let provenance = if given.is_some() {
-            "clientSupplied"
-        } else {
-            "implicitDefault"
-        };
         Ok(Self {
             w,
             timeout: u64::try_from(millis)
                 .ok()
                 .filter(|n| *n > 0)
                 .map(Duration::from_millis),
-            shown: doc! {
-                "w": shown_w,
-                "wtimeout": small(millis),
-                "provenance": provenance,
-            },
+            shown: (fields.get("w").cloned(), millis, given.is_some()),
         })
     }
 
@@ -112,7 +99,18 @@ impl WriteConcern {
 
     /// A `writeConcernError`.
     pub(crate) fn error(&self, code: i32, message: &str, mut info: Document) -> Document {
-        info.insert("writeConcern", self.shown.clone());
+        let (w, millis, given) = &self.shown;
+        let provenance = if *given {
+            "clientSupplied"
+        } else {
+            "implicitDefault"
+        };
+        let concern = doc! {
+            "w": w.clone().unwrap_or_else(|| Bson::from("majority")),
+            "wtimeout": small(*millis),
+            "provenance": provenance,
+        };
+        info.insert("writeConcern", concern);
         doc! {
             "code": code,
             "codeName": crate::failure::code_name(code),

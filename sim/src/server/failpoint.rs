@@ -85,6 +85,11 @@ impl FailPoint {
         Ok(self.count)
     }
 
+    /// Whether nothing enters the fail point.
+    pub(crate) fn is_off(&self) -> bool {
+        self.mode == Mode::Off
+    }
+
     /// What the fail point does to a command, counting it if it applies.
     pub(crate) fn enter(
         &mut self,

@@ -71,12 +71,14 @@ impl Cursor {
     /// The next documents, and whether there may be more.
     fn batch(&mut self, size: usize) -> (Vec<Document>, bool) {
         let mut batch = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut encoded) = (0, Vec::new());
         while batch.len() < size {
             let Some(document) = self.documents.front() else {
                 return (batch, false);
             };
-            bytes += document.to_vec().map_or(0, |encoded| encoded.len());
+            encoded.clear();
+            crate::wire::document::encode(document, &mut encoded);
+            bytes += encoded.len();
             if bytes > BATCH_BYTES_MAX && !batch.is_empty() {
                 return (batch, true);
             }
