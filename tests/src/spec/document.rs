@@ -64,7 +64,9 @@ pub fn document(rows: &[(String, Report)], prose: &[Prose]) -> String {
          Written by `cargo xtask spec --report`. A suite is a folder of the specifications' files; a case\n\
          is one test of a file, on the first deployment that meets its requirements: standalone, replica\n\
          set, each with and without users, a proxy that answers as a router or as a load balancer, all\n\
-         MongoDB 6.0.5. `cargo xtask spec --list-skips` names each skipped case.\n\n\
+         MongoDB 6.0.5. `cargo xtask spec --list-skips` names each skipped case. A case that measures time\n\
+         and fails while the machine stands still, as a thread of its own notices, runs again; each such\n\
+         run is told.\n\n\
          ## Specification tests\n\n\
          | suite | passed | failed | skipped | skipped for |\n|---|--:|--:|--:|---|\n",
     );
