@@ -215,8 +215,8 @@ impl Engine {
     /// closed. Whether a write that was sent is applied is unknown.
     pub fn cancel(&mut self, op: OpId, now: Instant) {
         self.see(now);
-        let caller = |op: &Box<Op>| op.origin == Origin::Caller;
-        if self.ops.get(&op).is_some_and(caller) {
+        let known = self.ops.get(&op);
+        if known.is_some_and(|op| op.origin == Origin::Caller) {
             if let Some(op) = self.ops.remove(&op) {
                 self.drop_op(op);
             }

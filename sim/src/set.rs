@@ -341,17 +341,15 @@ impl SimReplicaSet {
 
     /// What must be the same before and after for the set to be at rest.
     fn signature(&self) -> impl Iterator<Item = Signature> {
-        self.members.iter().map(|member| {
-            let data = &member.server.data;
-            let membership = member.server.membership.as_ref();
-            let state = membership.map(|m| m.state);
-            (
-                data.last(),
-                data.committed(),
-                state,
-                membership.map_or(0, |m| m.term),
-            )
-        })
+        (0..self.members.len()).map(|member| self.signature_of(member))
+    }
+
+    fn signature_of(&self, member: usize) -> Signature {
+        let server = &self.members[member].server;
+        let membership = server.membership.as_ref();
+        let state = membership.map(|m| m.state);
+        let term = membership.map_or(0, |m| m.term);
+        (server.data.last(), server.data.committed(), state, term)
     }
 
     fn take_demands(&mut self, now: Instant) {
@@ -498,8 +496,16 @@ impl Deployment for SimReplicaSet {
     }
 
     fn receive(&mut self, connection: u64, bytes: &[u8], now: Instant) {
-        if let Some(member) = self.owners.get(&connection) {
-            self.members[*member].server.receive(connection, bytes, now);
+        let Some(member) = self.owners.get(&connection).copied() else {
+            return;
+        };
+        let before = self.signature_of(member);
+        let server = &mut self.members[member].server;
+        server.receive(connection, bytes, now);
+        // A set at rest stays at rest when a command changed nothing: most are reads.
+        let quiet = server.demands.is_empty();
+        let due = self.poll_timeout().is_some_and(|due| due <= now);
+        if due || !quiet || self.signature_of(member) != before {
             self.settle(now);
         }
     }

@@ -97,6 +97,7 @@ impl Engine {
         }
     }
 
+    #[expect(clippy::vec_box, reason = "the table holds them boxed")]
     fn take_ops(&mut self, which: impl Fn(&Op) -> bool) -> Vec<Box<Op>> {
         let ids: Vec<OpId> = self
             .ops

@@ -192,7 +192,7 @@ impl Network {
         // Minus the logarithm of an evenly drawn number, in steps of a bit and linear between them.
         let drawn = 1 + self.choices.draw("latency", 1 << 16);
         let bits = drawn.ilog2();
-        let rest = (drawn - (1 << bits)) * 1024 >> bits;
+        let rest = ((drawn - (1 << bits)) * 1024) >> bits;
         let log2 = u64::from(16 - bits) * 1024 - rest;
         let nanos = u64::try_from(mean.as_nanos()).unwrap_or(u64::MAX);
         let more = nanos.saturating_mul(log2) / 1024 * 693 / 1000;

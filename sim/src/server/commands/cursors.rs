@@ -76,9 +76,12 @@ impl Cursor {
             let Some(document) = self.documents.front() else {
                 return (batch, false);
             };
-            encoded.clear();
-            crate::wire::document::encode(document, &mut encoded);
-            bytes += encoded.len();
+            // A document that is alone is sent whatever its size.
+            if !batch.is_empty() || self.documents.len() > 1 {
+                encoded.clear();
+                crate::wire::document::encode(document, &mut encoded);
+                bytes += encoded.len();
+            }
             if bytes > BATCH_BYTES_MAX && !batch.is_empty() {
                 return (batch, true);
             }
