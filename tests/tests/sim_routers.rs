@@ -6,19 +6,23 @@ use bson::{Document, doc};
 use futures_util::TryStreamExt;
 use mongo_client::{Client, Collection, options::WriteConcern, topology::TopologyType};
 use mongo_client_core::options::ClientOptions;
-use mongo_client_sim::{ClusterConfig, Hosted, Seeded, SetConfig, Sim, SimCluster};
+use mongo_client_sim::{ClusterConfig, Hosted, Seeded, SetConfig, Sim, SimCluster, User};
 use mongo_client_tests::sim::assert_quiet;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn cluster(seed: u64) -> (Sim, Hosted<SimCluster>, Client) {
+    cluster_of(seed, Vec::new(), "mongodb://r0.test:27020,r1.test:27021/")
+}
+
+fn cluster_of(seed: u64, users: Vec<User>, uri: &str) -> (Sim, Hosted<SimCluster>, Client) {
     let sim = Sim::new(seed);
-    let set = SetConfig::new("rs", (0..3).map(|n| format!("m{n}.test:2701{n}")));
+    let mut set = SetConfig::new("rs", (0..3).map(|n| format!("m{n}.test:2701{n}")));
+    set.users = users;
     let routers = (0..2).map(|n| format!("r{n}.test:2702{n}"));
     let config = ClusterConfig::new(routers, set);
     let cluster = SimCluster::new(config, Box::new(Seeded::new(seed)), sim.now());
     let hosted = sim.host(cluster);
-    let uri = "mongodb://r0.test:27020,r1.test:27021/";
     let options = ClientOptions::parse_uri(uri).unwrap().options;
     let client = Client::builder().options(options).runtime(sim.runtime());
     (sim, hosted, client.build().unwrap())
@@ -90,6 +94,19 @@ fn a_primary_that_dies_behind_the_routers_is_not_seen() {
                 (0..30).collect::<Vec<_>>(),
                 "seed {seed}"
             );
+        });
+    }
+}
+
+#[test]
+fn users_log_in_to_the_routers() {
+    for (password, succeeds) in [("right", true), ("wrong", false)] {
+        let users = vec![User::new("user", "right")];
+        let uri = format!("mongodb://user:{password}@r0.test:27020,r1.test:27021/");
+        let (sim, _hosted, client) = cluster_of(1, users, &uri);
+        sim.block_on(async {
+            let inserted = things(&client).insert_one(doc! { "_id": 1 }).await;
+            assert_eq!(inserted.is_ok(), succeeds, "{password}: {inserted:?}");
         });
     }
 }

@@ -293,4 +293,24 @@ mod tests {
         assert_eq!(data.after(at(3)).count(), 1);
         assert!(data.contains(at(3)) && data.contains(at(4)) && !data.contains(at(5)));
     }
+
+    #[test]
+    fn a_snapshot_shows_the_committed_state_of_its_time() {
+        let ns = Namespace::new("db", "c");
+        let mut data = Data::default();
+        data.append(entry(1, Op::Create(ns.clone(), [0; 16], doc! {}), None));
+        for id in 2..=5 {
+            data.append(put(&ns, id, None));
+        }
+        data.commit(at(4));
+        let count = |time: u32| {
+            let view = data.store_at(&ns, at(time).timestamp());
+            view.map(|view| view.collection(&ns).map(|c| c.len()))
+        };
+        assert_eq!(count(2), Ok(Some(1)));
+        assert_eq!(count(4), Ok(Some(3)));
+        assert_eq!(count(9), Ok(Some(3)), "the last entry is not committed");
+        let failure = count(0).unwrap_err();
+        assert_eq!(failure.code, SNAPSHOT_UNAVAILABLE);
+    }
 }
