@@ -1,7 +1,7 @@
 //! The faults of networks, names and clocks: what there is, and what one fault is.
 //!
-//! Each kind is a row of the table in docs/SIMULATION.md. A kind either strikes once (a reset) or lasts
-//! (a black hole); [`Fault::draw`] makes one with sizes that are worth having.
+//! A kind either strikes once (a reset) or lasts (a black hole); [`Fault::draw`] makes one with sizes
+//! that are worth having. Faults of servers (step-downs, crashes) are commands to the servers.
 
 use std::{fmt, time::Duration};
 

@@ -131,8 +131,8 @@ fn binary(bytes: &[u8]) -> Option<(Bson, &[u8])> {
     Some((Bson::Binary(binary), rest))
 }
 
-/// A value of another type: its length is found by the crate, which reads a document of it and of all
-/// that follows as one of growing length.
+/// A value of another type: its bytes are cut out by its length, and the crate reads them as the only
+/// element of a document.
 fn rare(kind: u8, bytes: &[u8]) -> Option<(Bson, &[u8])> {
     let fixed = match ElementType::from(kind)? {
         ElementType::Decimal128 => Some(16),
