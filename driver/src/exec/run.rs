@@ -174,6 +174,9 @@ impl<'a> Run<'a> {
                 Step::CheckingOut(checkout) => {
                     let result = ready!(Pin::new(checkout).poll(cx));
                     self.step.set(Step::Next);
+                    // The client may have been closed between the grant and this poll.
+                    let open = self.shared.check_since(self.entered);
+                    let result = result.and_then(|lease| open.map(|()| lease));
                     self.checked_out(result, &mut tick)
                 }
                 Step::Exchanging { silent } => {
