@@ -96,9 +96,11 @@ fn engine(what: &str, operations: u64, faults: &[Fault]) {
     for _ in 0..CONCURRENT {
         world.submit(client, Command::new(find()));
     }
-    for done in 0..operations {
-        if done % 1_000 == 0 {
+    let mut next = start;
+    for _ in 0..operations {
+        if world.now() >= next {
             faults.iter().for_each(|fault| world.inject(fault));
+            next = world.now() + Duration::from_millis(100);
         }
         let happening = world.run_until_happening(Duration::from_secs(100));
         assert!(matches!(
