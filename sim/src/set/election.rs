@@ -15,8 +15,10 @@ impl SimReplicaSet {
             Some((part, config)) => (part, Some(config)),
             None => (Vec::new(), None),
         };
-        let leader = part.iter().copied().filter(|i| self.is_primary(*i));
-        let leader = leader.max_by_key(|i| self.term_of(*i));
+        // Who hears of a later term is primary no more, also where that one's primary is gone.
+        let newest = part.iter().map(|i| self.term_of(*i)).max();
+        let mut leader = part.iter().copied();
+        let leader = leader.find(|i| self.is_primary(*i) && Some(self.term_of(*i)) == newest);
         for member in 0..self.members.len() {
             if part.contains(&member) {
                 self.follow(member, leader);

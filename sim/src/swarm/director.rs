@@ -211,6 +211,8 @@ impl Director {
             let cut = if isolate { 1 } else { at };
             let all: Vec<usize> = (0..servers).map(|n| (from + n) % servers).collect();
             let (one, other) = all.split_at(cut);
+            // A stale primary beside a new one, for as long as the set is split.
+            set.set_stubborn(from, isolate, now);
             set.partition(&[one, other], now);
             true
         })
@@ -285,7 +287,12 @@ impl Repair {
         world.servers(&mut |all, now| {
             let Some(set) = all.set() else { return };
             match self {
-                Self::Join => set.heal(now),
+                Self::Join => {
+                    for member in 0..set.len() {
+                        set.set_stubborn(member, false, now);
+                    }
+                    set.heal(now);
+                }
                 Self::Restart(member) => set.restart(member, now),
                 Self::Speed(member) => set.set_lag(member, Duration::from_millis(2), now),
             }
