@@ -403,3 +403,20 @@ fn the_reconnected_client_of_a_restarted_member_sees_a_new_process() {
 
 #[path = "members_tests.rs"]
 mod members;
+
+#[test]
+fn a_stale_primary_ends_when_it_hears_of_a_later_term_whose_primary_is_gone() {
+    let mut world = World::new(3);
+    world.set.set_stubborn(0, true, world.now);
+    world.set.partition(&[&[1, 2]], world.now);
+    world.pass(15 * SECOND);
+    let newer = world.set.primary().unwrap();
+    assert_eq!(world.set.primaries().len(), 2);
+    world.set.kill(newer, world.now);
+    world.set.set_stubborn(0, false, world.now);
+    world.set.heal(world.now);
+    world.pass(10 * MS);
+    assert_eq!(world.set.primaries(), [0; 0]);
+    world.pass(15 * SECOND);
+    assert_eq!(world.set.primaries().len(), 1);
+}
