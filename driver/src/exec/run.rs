@@ -483,7 +483,7 @@ impl Drop for Run<'_> {
             _ => {}
         }
         if let Some(flight) = self.flight.take() {
-            marks::reached(match &*self.operation.spec().name {
+            marks::reached(match self.operation.spec().name {
                 "getMore" => Mark::CancelDriverFetching,
                 _ => Mark::CancelDriverExchanging,
             });

@@ -1,4 +1,6 @@
-//! 20. A client that is closed sends nothing, and dials nobody.
+//! Invariant 20.
+//!
+//! A client that is closed sends nothing, and dials nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,6 @@
-//! 13. No retry storm: attempts for an operation and dials in a second are bounded.
+//! Invariant 13.
+//!
+//! No retry storm: attempts for an operation and dials in a second are bounded.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -1,4 +1,6 @@
-//! 19. What a client keeps is bounded by its configuration: sockets, sessions, tasks, deadlines, and
+//! Invariant 19.
+//!
+//! What a client keeps is bounded by its configuration: sockets, sessions, tasks, deadlines, and
 //! bytes that it has written but that form no message yet.
 
 use mongo_client_core::time::Instant;

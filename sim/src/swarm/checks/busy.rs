@@ -1,4 +1,6 @@
-//! 15. No busy loop: what happens in a second, and at one instant, is bounded.
+//! Invariant 15.
+//!
+//! No busy loop: what happens in a second, and at one instant, is bounded.
 
 use mongo_client_core::time::Instant;
 

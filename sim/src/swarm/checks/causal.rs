@@ -1,4 +1,6 @@
-//! 9. Reads with the read concern `majority` never see what is rolled back, and a causal session sees
+//! Invariant 9.
+//!
+//! Reads with the read concern `majority` never see what is rolled back, and a causal session sees
 //! its own writes.
 //!
 //! The array `ops` of a counter only grows, so what a majority has seen of it is the beginning of

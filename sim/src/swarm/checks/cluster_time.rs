@@ -1,4 +1,6 @@
-//! 11b. The cluster time in a client's commands never goes back.
+//! Invariant 11b.
+//!
+//! The cluster time in a client's commands never goes back.
 
 use bson::Timestamp;
 use mongo_client_core::{event::command::CommandEvent, time::Instant};

@@ -1,4 +1,6 @@
-//! 5. What is counted is what is held: nothing once all is quiet, and in between the leases that the
+//! Invariant 5.
+//!
+//! What is counted is what is held: nothing once all is quiet, and in between the leases that the
 //! pool's events tell of.
 
 use mongo_client_core::{event::cmap::CmapEvent, time::Instant};

@@ -1,4 +1,6 @@
-//! 12. An operation with a time limit ends by then, and a reply is awaited for no longer than the
+//! Invariant 12.
+//!
+//! An operation with a time limit ends by then, and a reply is awaited for no longer than the
 //! socket timeout.
 
 use std::{

@@ -1,4 +1,6 @@
-//! 17b. A session in which the network failed, or a request was given up, is used by no other
+//! Invariant 17b.
+//!
+//! A session in which the network failed, or a request was given up, is used by no other
 //! operation: what the server knows of it is unknown. The client does not even end it.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,6 @@
-//! 17. What is left of an operation that was given up is cleared away: its connection is answered or
+//! Invariant 17.
+//!
+//! What is left of an operation that was given up is cleared away: its connection is answered or
 //! closed within a second. (That counts, tickets and sessions are right after it is for the other
 //! invariants to say.)
 

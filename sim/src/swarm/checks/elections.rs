@@ -1,4 +1,6 @@
-//! 11a. The highest election that a client knows never goes back.
+//! Invariant 11a.
+//!
+//! The highest election that a client knows never goes back.
 
 use bson::oid::ObjectId;
 use mongo_client_core::{event::sdam::SdamEvent, time::Instant};

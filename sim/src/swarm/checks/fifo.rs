@@ -1,4 +1,6 @@
-//! 3. Who waits for a connection is served in the order of asking.
+//! Invariant 3.
+//!
+//! Who waits for a connection is served in the order of asking.
 
 use std::time::Duration;
 

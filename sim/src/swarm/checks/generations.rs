@@ -1,4 +1,6 @@
-//! 4. Nobody is given a connection that was made before the pool was cleared, nor any by a pool that
+//! Invariant 4.
+//!
+//! Nobody is given a connection that was made before the pool was cleared, nor any by a pool that
 //! is paused.
 
 use std::collections::BTreeMap;

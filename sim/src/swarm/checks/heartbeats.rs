@@ -1,4 +1,6 @@
-//! 14. A check begins at the earliest half a second after the end of the last one, except the one
+//! Invariant 14.
+//!
+//! A check begins at the earliest half a second after the end of the last one, except the one
 //! that follows at once when a server that was known fails.
 //!
 //! Checks that wait at the server follow each other as the server answers; they are not counted.

@@ -1,4 +1,6 @@
-//! 16. Events are well nested: what starts ends once, and nothing comes before the beginning or after
+//! Invariant 16.
+//!
+//! Events are well nested: what starts ends once, and nothing comes before the beginning or after
 //! the end of what it belongs to.
 
 use std::collections::BTreeMap;

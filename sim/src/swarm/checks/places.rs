@@ -1,4 +1,6 @@
-//! 2. Each connection is in one place, and their numbers keep to their limits.
+//! Invariant 2.
+//!
+//! Each connection is in one place, and their numbers keep to their limits.
 
 use std::collections::BTreeMap;
 

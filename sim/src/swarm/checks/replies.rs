@@ -1,4 +1,6 @@
-//! 6. A reply reaches the request that it answers: nothing is asked on a connection after a message
+//! Invariant 6.
+//!
+//! A reply reaches the request that it answers: nothing is asked on a connection after a message
 //! that answers nothing, and what an operation returns was sent in answer to a request of its own.
 
 use std::{

@@ -1,4 +1,6 @@
-//! 18. No secret shows: not in what is sent, nor in events, nor in errors.
+//! Invariant 18.
+//!
+//! No secret shows: not in what is sent, nor in events, nor in errors.
 
 use std::fmt::Debug;
 

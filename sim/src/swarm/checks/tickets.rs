@@ -1,4 +1,6 @@
-//! 1. A checkout settles exactly once, and so does an operation.
+//! Invariant 1.
+//!
+//! A checkout settles exactly once, and so does an operation.
 
 use std::collections::BTreeSet;
 

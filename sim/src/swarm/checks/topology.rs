@@ -1,4 +1,6 @@
-//! 10. The client's view of its deployment is that of the [reference](super::reference), fed with the
+//! Invariant 10.
+//!
+//! The client's view of its deployment is that of the [reference](super::reference), fed with the
 //! hello replies of the client's heartbeat events.
 //!
 //! What applications find out is told by no event of its own: it shows as a server whose description

@@ -1,4 +1,6 @@
-//! 7. Nothing is written on a connection whose last reply has not been read to its end.
+//! Invariant 7.
+//!
+//! Nothing is written on a connection whose last reply has not been read to its end.
 
 use mongo_client_core::time::Instant;
 

@@ -1,4 +1,6 @@
-//! 8. A retryable write is applied at most once, and one that a majority has acknowledged exactly
+//! Invariant 8.
+//!
+//! A retryable write is applied at most once, and one that a majority has acknowledged exactly
 //! once, in the history that survives. All attempts of a write have one transaction number, which no
 //! other write has.
 
