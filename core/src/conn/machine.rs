@@ -23,17 +23,20 @@
 //! | Opening   | the alert is written                | Perished, `Closed`                      |
 //! | any       | deadline, fault, EOF, broken message| Perished, `Closed`                      |
 
+mod ending;
+mod incoming;
+
 use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
 
 use super::{
     Abandoned, BeginError, ConnError, ConnEvent, ConnTimer, ConnectionConfig, Health, IoFault,
     Phase, Purpose,
     channel::{Channel, Scratch, SendError},
-    handshake::{Handshake, Next, choose_compressor},
+    handshake::Handshake,
 };
 use crate::{
     auth::DerivedKey,
-    error::{Error, ErrorKind},
+    error::Error,
     hello::HelloReply,
     id::{ConnId, ExchangeId},
     marks::{self, Mark},
@@ -41,7 +44,7 @@ use crate::{
     options::Compressor,
     rng::Entropy,
     time::Instant,
-    wire::{Frame, Incoming, MESSAGE_LEN_DEFAULT, Request, decode},
+    wire::{MESSAGE_LEN_DEFAULT, Request},
 };
 
 /// How long the reply of an abandoned exchange is awaited.
@@ -525,231 +528,6 @@ impl Connection {
         self.channel.send(&request, id, None, MESSAGE_LEN_DEFAULT)?;
         Ok(())
     }
-
-    #[inline]
-    fn receive(&mut self, n: usize, now: Instant) -> Result<(), Error> {
-        let handshaking = self.channel.is_handshaking();
-        self.channel.handle_read(n)?;
-        if handshaking {
-            self.send_hello(now)?;
-        }
-        loop {
-            while let Some(frame) = self.channel.poll_frame(self.receive_max())? {
-                self.handle_frame(frame, now)?;
-            }
-            if !self.channel.pull_plaintext()? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The longest message that may arrive.
-    #[inline]
-    fn receive_max(&self) -> usize {
-        let announced = self.hello().map_or(0, |hello| hello.max_message_size_bytes);
-        let max = announced
-            .max(MESSAGE_LEN_DEFAULT)
-            .min(self.config.message_len_max);
-        match self.state {
-            State::Draining { .. } => max.min(DRAIN_LEN_MAX),
-            _ => max,
-        }
-    }
-
-    #[inline]
-    fn handle_frame(&mut self, frame: Frame, now: Instant) -> Result<(), Error> {
-        let expected = match &self.state {
-            State::Opening(opening) => opening.answers,
-            State::Busy(e) if e.expects_reply && e.written => Some(e.answers),
-            State::Streaming(e) => Some(e.answers),
-            State::Draining { answers, .. } => Some(*answers),
-            State::Idle | State::Busy(_) | State::Perished => None,
-        };
-        let answered = frame.header.response_to;
-        match expected {
-            Some(id) if id == answered || mutants::active(Mutant::WrongReply) => {}
-            Some(id) => {
-                return Err(Error::invalid_response(format!(
-                    "field responseTo: {answered} instead of {id}"
-                )));
-            }
-            None => return Err(Error::invalid_response("a message that nobody asked for")),
-        }
-        if let State::Draining { .. } = self.state {
-            marks::reached(Mark::DrainReply);
-            self.end_exchange(now);
-            return Ok(());
-        }
-        let incoming = decode(frame, self.receive_max())?;
-        match &mut self.state {
-            State::Opening(opening) => {
-                if incoming.more_to_come {
-                    return Err(unasked_stream());
-                }
-                opening.answers = None;
-                if opening.handshake.phase() == Phase::Hello {
-                    opening.rtt = now - opening.hello_sent;
-                }
-                let reply = incoming.reply.document();
-                let next = opening.handshake.handle_reply(reply, &self.config)?;
-                self.proceed(next, now)
-            }
-            State::Busy(exchange) | State::Streaming(exchange) => {
-                let exchange = *exchange;
-                self.handle_reply(exchange, incoming, now)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    #[inline]
-    fn handle_reply(
-        &mut self,
-        mut exchange: Exchange,
-        incoming: Incoming,
-        now: Instant,
-    ) -> Result<(), Error> {
-        if incoming.more_to_come {
-            if !exchange.exhaust {
-                return Err(unasked_stream());
-            }
-            // OP_MSG: each reply of a stream answers the one before it.
-            exchange.answers = incoming.request_id;
-            if self.purpose == Purpose::Application {
-                let renewed = limit(self.config.socket_timeout, now);
-                exchange.by_socket_timeout |= renewed.is_some();
-                exchange.deadline = renewed.or(exchange.deadline);
-            }
-            self.state = State::Streaming(exchange);
-        } else {
-            self.end_exchange(now);
-        }
-        self.events.push_back(ConnEvent::Reply {
-            exchange: exchange.id,
-            reply: incoming.reply,
-            more_to_come: incoming.more_to_come,
-        });
-        Ok(())
-    }
-
-    #[inline]
-    fn end_exchange(&mut self, now: Instant) {
-        self.state = State::Idle;
-        self.last_used = now;
-    }
-
-    /// Carries out what the handshake wants.
-    fn proceed(&mut self, next: Next, now: Instant) -> Result<(), Error> {
-        match next {
-            Next::Send(request) => {
-                let id = self.next_id();
-                if let State::Opening(opening) = &mut self.state {
-                    opening.answers = Some(id);
-                }
-                self.channel.send(&request, id, None, MESSAGE_LEN_DEFAULT)?;
-            }
-            Next::Derive(job) => self.events.push_back(ConnEvent::Derive(job)),
-            Next::Done => {
-                let State::Opening(opening) = std::mem::replace(&mut self.state, State::Idle)
-                else {
-                    return Ok(());
-                };
-                let rtt = opening.rtt;
-                let Some(hello) = opening.handshake.into_hello() else {
-                    return Err(Error::internal("a handshake that ended without hello"));
-                };
-                if self.purpose == Purpose::Application {
-                    self.compressor = choose_compressor(&self.config, &hello);
-                }
-                self.last_used = now;
-                self.hello = Some(Box::new(hello.of_connection()));
-                self.events.push_back(ConnEvent::Established { hello, rtt });
-            }
-        }
-        Ok(())
-    }
-
-    fn phase(&self) -> Phase {
-        match &self.state {
-            State::Opening(opening) if !opening.connected => Phase::Connect,
-            State::Opening(opening) => opening.handshake.phase(),
-            _ => Phase::Established,
-        }
-    }
-
-    fn mark_broken_drain(&self) {
-        if let State::Draining { .. } = self.state {
-            marks::reached(Mark::DrainBroken);
-        }
-    }
-
-    fn give_up(&mut self) {
-        let text = "the command was abandoned";
-        self.perish(Error::io(io::Error::new(
-            io::ErrorKind::ConnectionAborted,
-            text,
-        )));
-    }
-
-    #[inline]
-    fn is_parting(&self) -> bool {
-        matches!(&self.state, State::Opening(opening) if opening.parting.is_some())
-    }
-
-    /// Perishes; but first a server whose handshake failed is told why, if TLS has an alert for it.
-    ///
-    /// Later alerts are not waited for: nothing but the connect timeout bounds such a wait.
-    fn part(&mut self, error: Error) {
-        match &mut self.state {
-            State::Opening(opening) if self.channel.flush_alert() => {
-                opening.parting = Some(error);
-            }
-            _ => self.perish(error),
-        }
-    }
-
-    /// Says what the end of the stream probably means before the first reply: a server has no
-    /// other way to refuse one who speaks TLS or does not, or who has no certificate.
-    fn explain(&self, error: Error) -> Error {
-        let ErrorKind::Io(io) = &*error.kind else {
-            return error;
-        };
-        let end = match io.kind() {
-            io::ErrorKind::UnexpectedEof => "closed",
-            io::ErrorKind::ConnectionReset => "reset",
-            _ => return error,
-        };
-        let when = match (self.phase(), self.channel.is_secure()) {
-            (Phase::Connect, true) => "during the TLS handshake; the server may not speak TLS",
-            (Phase::Hello, true) => {
-                "after the TLS handshake, before the first reply; the server may require a client \
-                 certificate (tlsCertificateKeyFile) or refuse the one it got"
-            }
-            (Phase::Hello, false) => {
-                "before the first reply; the server may require TLS (tls=true)"
-            }
-            _ => return error,
-        };
-        Error::io(io::Error::new(
-            io.kind(),
-            format!("connection {end} {when}"),
-        ))
-    }
-
-    fn perish(&mut self, error: Error) {
-        let error = match &mut self.state {
-            State::Perished => return,
-            // What comes while the alert is written is only a consequence.
-            State::Opening(opening) => opening.parting.take().unwrap_or(error),
-            _ => error,
-        };
-        let error = self.explain(error);
-        let error = error.with_server(self.config.address.clone());
-        let closed = ConnError::new(error, self.phase());
-        self.state = State::Perished;
-        self.channel.shut();
-        self.events.push_back(ConnEvent::Closed(closed));
-    }
 }
 
 impl fmt::Debug for Connection {
@@ -761,10 +539,6 @@ impl fmt::Debug for Connection {
             .field("health", &self.health())
             .finish_non_exhaustive()
     }
-}
-
-fn unasked_stream() -> Error {
-    Error::invalid_response("field flagBits: moreToCome in reply to a command that allows none")
 }
 
 /// The end of an optional time limit; zero means none.
