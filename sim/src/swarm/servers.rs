@@ -24,7 +24,7 @@ pub(super) struct Servers {
 
 enum Kind {
     Set(SimReplicaSet),
-    Standalone(SimServer),
+    Standalone(Box<SimServer>),
 }
 
 impl Servers {
@@ -47,7 +47,7 @@ impl Servers {
                 let address = addresses.into_iter().next().unwrap_or_default();
                 let mut config = ServerConfig::new(address);
                 config.users = users;
-                Kind::Standalone(SimServer::new(config, choices))
+                Kind::Standalone(Box::new(SimServer::new(config, choices)))
             }
         };
         let mut this = Self {
@@ -119,63 +119,63 @@ impl Deployment for Servers {
     fn addresses(&self) -> Vec<String> {
         match &self.kind {
             Kind::Set(set) => set.addresses(),
-            Kind::Standalone(server) => server.addresses(),
+            Kind::Standalone(server) => Deployment::addresses(&**server),
         }
     }
 
     fn listens(&self, server: usize) -> bool {
         match &self.kind {
             Kind::Set(set) => set.listens(server),
-            Kind::Standalone(one) => one.listens(server),
+            Kind::Standalone(one) => Deployment::listens(&**one, server),
         }
     }
 
     fn part(&mut self, servers: &[usize], now: Instant) {
         match &mut self.kind {
             Kind::Set(set) => set.part(servers, now),
-            Kind::Standalone(one) => one.part(servers, now),
+            Kind::Standalone(one) => Deployment::part(&mut **one, servers, now),
         }
     }
 
     fn accept(&mut self, server: usize, connection: u64, now: Instant) -> bool {
         match &mut self.kind {
             Kind::Set(set) => set.accept(server, connection, now),
-            Kind::Standalone(one) => Deployment::accept(one, server, connection, now),
+            Kind::Standalone(one) => Deployment::accept(&mut **one, server, connection, now),
         }
     }
 
     fn hang_up(&mut self, connection: u64, now: Instant) {
         match &mut self.kind {
             Kind::Set(set) => set.hang_up(connection, now),
-            Kind::Standalone(server) => Deployment::hang_up(server, connection, now),
+            Kind::Standalone(server) => Deployment::hang_up(&mut **server, connection, now),
         }
     }
 
     fn receive(&mut self, connection: u64, bytes: &[u8], now: Instant) {
         match &mut self.kind {
             Kind::Set(set) => set.receive(connection, bytes, now),
-            Kind::Standalone(server) => Deployment::receive(server, connection, bytes, now),
+            Kind::Standalone(server) => Deployment::receive(&mut **server, connection, bytes, now),
         }
     }
 
     fn poll_output(&mut self) -> Option<Output> {
         match &mut self.kind {
             Kind::Set(set) => Deployment::poll_output(set),
-            Kind::Standalone(server) => Deployment::poll_output(server),
+            Kind::Standalone(server) => Deployment::poll_output(&mut **server),
         }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.kind {
             Kind::Set(set) => Deployment::poll_timeout(set),
-            Kind::Standalone(server) => Deployment::poll_timeout(server),
+            Kind::Standalone(server) => Deployment::poll_timeout(&**server),
         }
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         match &mut self.kind {
             Kind::Set(set) => set.handle_timeout(now),
-            Kind::Standalone(server) => Deployment::handle_timeout(server, now),
+            Kind::Standalone(server) => Deployment::handle_timeout(&mut **server, now),
         }
     }
 }
