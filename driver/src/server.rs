@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
 };
@@ -56,6 +56,8 @@ pub(crate) struct Server {
     pub(crate) monitor_config: Arc<ConnectionConfig>,
     /// Operations that have selected the server and not ended (selection: "operationCount").
     pub(crate) operations: AtomicU32,
+    /// A check began after the removal: neither its beginning nor its end is told.
+    pub(crate) muted: AtomicBool,
     pub(crate) pool: Guarded<PoolCell>,
     chores: Guarded<Chores>,
     /// How many errands are queued or under way.
@@ -225,6 +227,7 @@ impl Server {
             config: Arc::new(config),
             monitor_config: Arc::new(monitor_config),
             operations: AtomicU32::new(0),
+            muted: AtomicBool::new(false),
             pool: Guarded::new(cell),
             chores: Guarded::new(Chores::default()),
             errands: AtomicUsize::new(0),

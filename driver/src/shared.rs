@@ -464,11 +464,17 @@ impl Shared {
         self.with_topology("check", |t, now| t.handle_check(server, outcome, now));
     }
 
-    /// Queues a monitor's event, unless the topology has ended: nothing comes after that.
-    pub(crate) fn heartbeat(&self, server: ServerId, event: SdamEvent) {
+    /// Queues a monitor's event, unless the topology has ended: nothing comes after that. A server
+    /// that was removed, by its own reply perhaps, begins no check any more.
+    pub(crate) fn heartbeat(&self, server: &Server, event: SdamEvent) {
         if self.outbox.wants_sdam() {
-            self.control.with("heartbeat", |_| {
-                if !self.is_closed() && !self.is_former(server) {
+            self.control.with("heartbeat", |control| {
+                let begins = matches!(event, SdamEvent::ServerHeartbeatStarted(_));
+                if begins && !control.servers.contains_key(&server.id) {
+                    server.muted.store(true, Ordering::Relaxed);
+                }
+                let muted = server.muted.load(Ordering::Relaxed);
+                if !muted && !self.is_closed() && !self.is_former(server.id) {
                     self.outbox.push(AnyEvent::Sdam(event));
                 }
             });

@@ -254,7 +254,7 @@ struct Routing<'a> {
 
 impl MonitorRoutes for Routing<'_> {
     fn heartbeat(&mut self, event: SdamEvent) {
-        self.shared.heartbeat(self.server.id, event);
+        self.shared.heartbeat(self.server, event);
     }
 
     fn outcome(&mut self, outcome: CheckOutcome) {

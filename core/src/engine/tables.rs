@@ -134,6 +134,8 @@ pub(super) struct Server {
     /// Operations that have selected the server and not ended (selection: "operationCount").
     pub(super) operations: u32,
     pub(super) removed: bool,
+    /// A check began after the removal.
+    pub(super) muted: bool,
     /// When the pool's timer fired last.
     pub(super) maintained: Option<Instant>,
 }
@@ -155,6 +157,7 @@ impl Server {
             probe: None,
             operations: 0,
             removed: false,
+            muted: false,
             maintained: None,
             address,
         }

@@ -132,12 +132,26 @@ impl Engine {
             match item {
                 // Nothing comes after the end of the topology.
                 Item::Heartbeat(_) if self.phase == Phase::Closed => {}
-                Item::Heartbeat(event) => self.tables.emit(Event::Sdam(event)),
+                Item::Heartbeat(event) => {
+                    if !self.is_muted(id, &event) {
+                        self.tables.emit(Event::Sdam(event));
+                    }
+                }
                 Item::Outcome(outcome) => {
                     self.with_topology(|t| t.handle_check(id, outcome, now));
                 }
             }
         }
+    }
+
+    /// A server that was removed, by its own reply perhaps, begins no check any more: neither the
+    /// beginning nor the end of such a check is told.
+    fn is_muted(&mut self, id: ServerId, event: &SdamEvent) -> bool {
+        let Some(server) = self.tables.servers.get_mut(&id) else {
+            return false;
+        };
+        server.muted |= server.removed && matches!(event, SdamEvent::ServerHeartbeatStarted(_));
+        server.muted
     }
 
     fn start_probe(&mut self, id: ServerId) {

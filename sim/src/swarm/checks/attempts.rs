@@ -19,6 +19,18 @@ const ATTEMPTS_MAX: u32 = 20;
 /// pause, and then every ten milliseconds.
 const ATTEMPTS_MAX_WITH_DEADLINE: u32 = 5_000;
 
+/// An operation that meets a server which refuses dials asks for a connection at each attempt.
+const DIALS_OF_OP: usize = 4;
+
+/// How many of some instants are within the last second; forgets the others.
+fn last_second(instants: &mut VecDeque<Instant>, at: Instant) -> usize {
+    let old = |first: &Instant| *first + Duration::from_secs(1) < at;
+    while instants.front().is_some_and(old) {
+        instants.pop_front();
+    }
+    instants.len()
+}
+
 #[derive(Debug)]
 pub(super) struct Attempts {
     attempts_max: u32,
@@ -27,6 +39,8 @@ pub(super) struct Attempts {
     attempts: BTreeMap<u64, Vec<(String, u32)>>,
     /// The dials of the last second, by client and server.
     dials: BTreeMap<(usize, Option<usize>), VecDeque<Instant>>,
+    /// The operations that have begun in the last second, by client.
+    begun: BTreeMap<usize, VecDeque<Instant>>,
 }
 
 impl Attempts {
@@ -41,6 +55,7 @@ impl Attempts {
             dials_max: 50 + 4 * (plan.concurrency + pool),
             attempts: BTreeMap::new(),
             dials: BTreeMap::new(),
+            begun: BTreeMap::new(),
         }
     }
 }
@@ -52,19 +67,18 @@ impl Part for Attempts {
 
     fn observe(&mut self, at: Instant, what: &Observation<'_>) -> Result<(), String> {
         match what {
+            Observation::Began(facts) => {
+                self.begun.entry(facts.client).or_default().push_back(at);
+            }
             Observation::Ended { op, .. } | Observation::Dropped { op, .. } => {
                 self.attempts.remove(op);
             }
             Observation::Dialled { client, server, .. } => {
+                let begun = self.begun.entry(*client).or_default();
+                let dials_max = self.dials_max + DIALS_OF_OP * last_second(begun, at);
                 let dials = self.dials.entry((*client, *server)).or_default();
                 dials.push_back(at);
-                while dials
-                    .front()
-                    .is_some_and(|first| *first + Duration::from_secs(1) < at)
-                {
-                    dials.pop_front();
-                }
-                if dials.len() > self.dials_max {
+                if last_second(dials, at) > dials_max {
                     return Err(format!(
                         "client {client} dials server {server:?} {} times in a second",
                         dials.len()

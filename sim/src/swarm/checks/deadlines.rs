@@ -13,6 +13,8 @@ use mongo_client_core::time::Instant;
 use super::{Part, traffic::Told};
 use crate::swarm::{observe::Observation, plan::Plan};
 
+/// How long the reply of an operation that was dropped is awaited.
+const DRAIN: Duration = Duration::from_secs(1);
 /// What a deadline may be exceeded by: turns of an executor take no time, but yields are drawn.
 const SLACK: Duration = Duration::from_millis(50);
 
@@ -46,6 +48,19 @@ impl Deadlines {
         }
     }
 
+    /// An operation was dropped: its reply is awaited for as long as a connection drains.
+    fn drains(&mut self, op: u64, at: Instant) {
+        let asked = |what: &What| matches!(what, What::Reply { op: of, .. } if *of == op);
+        let replies: Vec<_> = self.replies.iter().filter(|(_, (_, w))| asked(w)).collect();
+        let replies: Vec<_> = replies.into_iter().map(|(c, due)| (*c, *due)).collect();
+        for (connection, (by, what)) in replies {
+            let due = (by.max(at + DRAIN), what);
+            self.answered(connection);
+            self.replies.insert(connection, due);
+            self.due.insert(due);
+        }
+    }
+
     fn answered(&mut self, connection: u64) {
         if let Some(due) = self.replies.remove(&connection) {
             self.due.remove(&due);
@@ -71,6 +86,9 @@ impl Part for Deadlines {
                 let late = self.ops.get(op).is_some_and(|by| *by + SLACK < at);
                 if !late {
                     self.over(*op);
+                }
+                if let Observation::Dropped { op, .. } = what {
+                    self.drains(*op, at);
                 }
             }
             _ => {}
@@ -147,6 +165,20 @@ mod tests {
         good.fail_op(1).unwrap();
         good.at(500);
         good.begin(2, |_| {}).unwrap();
+    }
+
+    #[test]
+    fn the_reply_of_a_dropped_operation_is_awaited_for_a_second() {
+        for (at, good) in [(1_949, true), (1_951, false)] {
+            let mut run = run();
+            run.dial(1);
+            run.begin(1, |_| {}).unwrap();
+            run.ask(1, 10, Some(1)).unwrap();
+            run.at(900);
+            run.drop_op(1).unwrap();
+            run.at(at);
+            assert_eq!(run.begin(2, |_| {}).is_ok(), good);
+        }
     }
 
     #[test]
