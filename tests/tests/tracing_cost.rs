@@ -108,7 +108,6 @@ fn heard(level: Level, length: usize) -> (u64, u64) {
 #[test]
 fn an_operation_that_nobody_hears_costs_the_same_as_without_a_subscriber() {
     let (allocations, bytes) = cost(100);
-    assert!(allocations > 0, "the counting is broken");
     for level in [Level::ERROR, Level::WARN, Level::INFO] {
         assert_eq!(heard(level, 100), (allocations, bytes), "{level}");
     }

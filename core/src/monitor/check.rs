@@ -48,7 +48,7 @@ pub struct Monitor {
     config: MonitorConfig,
     state: State,
     link: Option<Link>,
-    /// The connections so far: the last one's number.
+    /// The connections so far: the number of the last one, in use or being opened.
     connections: u32,
     /// Whether the server knows `hello`.
     hello_ok: bool,
@@ -64,7 +64,6 @@ pub struct Monitor {
 /// The monitor's connection, as events name it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
-    driver_id: u32,
     server_id: Option<i64>,
 }
 
@@ -123,9 +122,7 @@ impl Watch for Monitor {
         if !matches!(self.state, State::Opening { .. }) {
             return;
         }
-        self.connections = self.connections.wrapping_add(1);
         self.link = Some(Link {
-            driver_id: self.connections,
             server_id: hello.connection_id,
         });
         if !hello.ok {
@@ -264,6 +261,7 @@ impl Monitor {
 
     fn open(&mut self, now: Instant) {
         self.link = None;
+        self.connections = self.connections.wrapping_add(1);
         self.state = State::Opening { started: now };
         self.report_started(false);
     }
@@ -319,7 +317,7 @@ impl Monitor {
                 reply: hello.raw.clone(),
                 server_address: self.config.address.clone(),
                 awaited: self.awaited(),
-                driver_connection_id: link.driver_id,
+                driver_connection_id: self.connections,
                 server_connection_id: link.server_id,
             },
         ));
@@ -373,7 +371,7 @@ impl Monitor {
             ServerHeartbeatStartedEvent {
                 server_address: self.config.address.clone(),
                 awaited,
-                driver_connection_id: link.driver_id,
+                driver_connection_id: self.connections,
                 server_connection_id: link.server_id,
             },
         ));
@@ -392,7 +390,7 @@ impl Monitor {
                 failure,
                 server_address: self.config.address.clone(),
                 awaited: self.awaited(),
-                driver_connection_id: link.driver_id,
+                driver_connection_id: self.connections,
                 server_connection_id: link.server_id,
             },
         ));

@@ -339,12 +339,15 @@ mod tests {
     #[test]
     fn a_cut_in_the_next_send_is_within_it() {
         for drawn in 0..3 {
-            let mut lane = Lane::default();
-            lane.cut_in_next = Some(Cut {
+            let cut = Cut {
                 left: 0,
                 reset: false,
                 fault: 9,
-            });
+            };
+            let mut lane = Lane {
+                cut_in_next: Some(cut),
+                ..Lane::default()
+            };
             lane.send(b"abcd", at(1), None, &mut Listed::new([drawn]));
             let (arrivals, bytes) = run(&mut lane);
             assert!((1..4).contains(&bytes.len()), "{bytes:?}");

@@ -152,6 +152,10 @@ pub(super) fn draw(seed: u64, profile: Profile, mode: Mode, choices: &mut dyn Ch
         }
         Profile::ClockChaos | Profile::FlakyLan | Profile::HostileBytes | Profile::Swarm => {}
     }
+    if plan.is_hostile() {
+        // A corrupted length announces bytes that never come: only a time limit ends that.
+        plan.socket_timeout.get_or_insert(Duration::from_secs(5));
+    }
     plan
 }
 

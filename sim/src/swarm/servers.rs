@@ -23,7 +23,7 @@ pub(super) struct Servers {
 }
 
 enum Kind {
-    Set(SimReplicaSet),
+    Set(Box<SimReplicaSet>),
     Standalone(Box<SimServer>),
 }
 
@@ -41,7 +41,7 @@ impl Servers {
                 config.users = users;
                 config.election_timeout = plan.election_timeout;
                 config.lag = plan.lag;
-                Kind::Set(SimReplicaSet::new(config, choices, now))
+                Kind::Set(Box::new(SimReplicaSet::new(config, choices, now)))
             }
             Topology::Standalone => {
                 let address = addresses.into_iter().next().unwrap_or_default();
@@ -160,14 +160,14 @@ impl Deployment for Servers {
 
     fn poll_output(&mut self) -> Option<Output> {
         match &mut self.kind {
-            Kind::Set(set) => Deployment::poll_output(set),
+            Kind::Set(set) => Deployment::poll_output(&mut **set),
             Kind::Standalone(server) => Deployment::poll_output(&mut **server),
         }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.kind {
-            Kind::Set(set) => Deployment::poll_timeout(set),
+            Kind::Set(set) => Deployment::poll_timeout(&**set),
             Kind::Standalone(server) => Deployment::poll_timeout(&**server),
         }
     }

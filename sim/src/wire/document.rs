@@ -50,7 +50,6 @@ fn split(bytes: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
 }
 
 /// The first element and what follows it; `Some(None)` when there is none.
-#[expect(clippy::type_complexity, reason = "it is what it says")]
 fn element(bytes: &[u8], depth: usize) -> Option<Option<(&str, Bson, &[u8])>> {
     let Some((kind, rest)) = bytes.split_first() else {
         return Some(None);
