@@ -297,10 +297,10 @@ impl Link {
                 continue;
             }
             if self.conn.has_output() && self.write(cx, tick) {
+                written = true;
                 if !self.conn.awaits_reply() {
                     continue;
                 }
-                written = true;
             }
             if health == Health::Idle {
                 return Poll::Pending;

@@ -26,8 +26,11 @@ pub(crate) fn run(options: &[&str]) -> Result<ExitCode> {
         passed &= simulate(&["replay", file], false)?;
     }
     let base = base().to_string();
-    println!("{SEEDS} fresh seeds from {base}: --from {base} runs them again");
-    let mut arguments = vec!["run", "--seeds", SEEDS, "--from", &base];
+    let mut arguments = vec!["run", "--seeds", SEEDS];
+    if !options.contains(&"--from") {
+        println!("{SEEDS} fresh seeds from {base}: --from {base} runs them again");
+        arguments.extend(["--from", &base]);
+    }
     arguments.extend(options);
     passed &= simulate(&arguments, false)?;
     Ok(if passed {
