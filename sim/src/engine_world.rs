@@ -80,7 +80,7 @@ pub enum Happening {
     },
 }
 
-/// Engines, servers, and the network between them. See the [module](self).
+/// Engines, servers, and the network between them. They share one virtual time.
 pub struct EngineWorld<D> {
     now: Instant,
     deployment: D,

@@ -1,7 +1,7 @@
 //! The invariants that every run is checked against.
 //!
 //! All of them look at the same observations, and most at the same messages, so the bytes of a run
-//! are cut into messages once ([`traffic`]) and told to all parts. [`Suite`] is the one [`Check`] that
+//! are cut into messages once (`traffic`) and told to all parts. `Suite` is the one [`Check`] that
 //! does so; its name is that of the invariant that was violated.
 //!
 //! What is checked is seen from outside: bytes on the wire, events, outcomes, counts. Nothing here
