@@ -3,6 +3,7 @@
 mod cut;
 mod replies;
 mod scram;
+pub mod things;
 
 use std::{
     net::SocketAddr,

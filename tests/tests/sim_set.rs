@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use bson::{Document, doc};
-use futures_util::TryStreamExt;
-use mongo_client::{
-    Client, Collection,
-    error::ErrorKind,
-    options::{ReadPreference, WriteConcern},
-};
+use mongo_client::{Client, error::ErrorKind, options::ReadPreference};
 use mongo_client_core::options::ClientOptions;
 use mongo_client_sim::{
     Deployment as _, Hosted, Seeded, ServerConfig, SetConfig, Sim, SimReplicaSet, SimServer, User,
 };
-use mongo_client_tests::sim::assert_quiet;
+use mongo_client_tests::sim::{
+    assert_quiet,
+    things::{ids, insert, things},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,24 +25,6 @@ fn set(seed: u64) -> (Sim, Hosted<SimReplicaSet>, Client) {
     let options = ClientOptions::parse_uri(uri).unwrap().options;
     let client = Client::builder().options(options).runtime(sim.runtime());
     (sim, hosted, client.build().unwrap())
-}
-
-fn things(client: &Client) -> Collection<Document> {
-    client.database("db").collection("c")
-}
-
-async fn insert(client: &Client, id: i32) {
-    let things = things(client);
-    let insert = things.insert_one(doc! { "_id": id });
-    let inserted = insert.write_concern(WriteConcern::majority()).await;
-    inserted.unwrap_or_else(|error| panic!("{id}: {error}"));
-}
-
-async fn ids(client: &Client) -> Vec<i32> {
-    let things = things(client);
-    let find = things.find(doc! {}).sort(doc! { "_id": 1 }).batch_size(7);
-    let all: Vec<Document> = find.await.unwrap().try_collect().await.unwrap();
-    all.iter().map(|d| d.get_i32("_id").unwrap()).collect()
 }
 
 #[test]
