@@ -49,6 +49,12 @@ impl Conditions {
         this
     }
 
+    /// Whether bytes have been given times by a fault that is over in the other state.
+    pub(super) fn is_slower_than(&self, other: &Self) -> bool {
+        (self.pace.is_some() && self.pace != other.pace)
+            || (self.clog.is_some() && self.clog != other.clog)
+    }
+
     fn add(&mut self, id: u64, fault: &Fault, until: Instant) {
         let most = fault.size.max(1);
         match fault.kind {

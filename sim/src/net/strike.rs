@@ -88,12 +88,31 @@ impl Network {
         self.parted_is_new |= parted != self.parted;
         self.parted = parted;
         self.names = Names::of(&self.active);
+        let mut freed = Vec::new();
         for (server, conditions) in self.conditions.iter_mut().enumerate() {
-            *conditions = Conditions::of(server, &self.active);
+            let reviewed = Conditions::of(server, &self.active);
+            if conditions.is_slower_than(&reviewed) {
+                freed.push(server);
+            }
+            *conditions = reviewed;
         }
-        let roads: Vec<u64> = self.roads.iter().map(|(n, _)| n).collect();
-        for connection in roads {
+        let roads: Vec<_> = self.roads.iter().map(|(n, r)| (n, r.server)).collect();
+        for (connection, server) in roads {
             self.hold_or_release(connection);
+            if server.is_some_and(|server| freed.contains(&server)) {
+                self.hasten(connection);
+            }
+        }
+    }
+
+    /// What a slow link has not moved yet goes on at the speed of a good one.
+    fn hasten(&mut self, connection: u64) {
+        for way in [Way::ToClient, Way::ToServer] {
+            let first = self.now + self.latency();
+            if let Some(road) = self.roads.get_mut(connection) {
+                road.lane(way).hasten(first);
+            }
+            self.arm(connection, way);
         }
     }
 

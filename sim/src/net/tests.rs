@@ -99,6 +99,20 @@ fn every_fault_takes_effect_and_the_driver_works_after_it() {
 }
 
 #[test]
+fn what_a_slow_link_holds_goes_on_when_the_link_is_well_again() {
+    let (sim, _hosted) = world(2);
+    let client = client(&sim);
+    sim.block_on(find(&client)).unwrap();
+    let slow = Fault::new(FaultKind::SlowLink).sized(1);
+    sim.inject(&slow.lasting(Duration::from_secs(2)));
+    let began = sim.now();
+    sim.block_on(find(&client)).unwrap();
+    assert_eq!(sim.faults().of(FaultKind::SlowLink), 1);
+    let took = sim.now() - began;
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(3));
+}
+
+#[test]
 fn a_clock_that_is_set_back_is_that_of_one_client() {
     let (sim, _hosted) = world(1);
     let (one, two) = (sim.runtime_of(0), sim.runtime_of(1));

@@ -140,6 +140,13 @@ impl SimServer {
             self.write(Op::Noop, None, now);
         }
         let mut level = read.level;
+        // The applied entries may not be the majority's yet, as on a member that has just caught up.
+        if replicated && level == Level::Majority && read.snapshot.is_none() {
+            let committed = self.data.committed().timestamp();
+            if let Some(after) = read.after.filter(|t| *t > committed) {
+                return Ok(Done::Wait(Wait::Durable(after), until));
+            }
+        }
         if let Some(time) = read.snapshot {
             if !replicated {
                 let message = "node needs to be a replica set member to use readConcern: snapshot";

@@ -250,6 +250,25 @@ fn entries_of_an_older_term_are_committed_with_one_of_the_new_term() {
 }
 
 #[test]
+fn a_majority_read_after_a_time_waits_until_a_majority_has_it() {
+    let mut world = World::new(3);
+    for member in 1..3 {
+        world.set.set_lag(member, 1_000 * SECOND, world.now);
+    }
+    let written = world.ask(0, insert(1, 1));
+    let time = written.get_timestamp("operationTime").unwrap();
+    let concern = doc! { "level": "majority", "afterClusterTime": time };
+    world.send(0, doc! { "find": "c", "readConcern": concern });
+    world.pass(SECOND);
+    assert_eq!(world.reply(0), None);
+    world.set.set_lag(1, MS, world.now);
+    world.pass(2 * MS);
+    let reply = world.reply(0).unwrap();
+    let cursor = reply.get_document("cursor").unwrap();
+    assert_eq!(cursor.get_array("firstBatch").unwrap().len(), 1);
+}
+
+#[test]
 fn a_killed_primary_is_replaced_and_comes_back_as_a_secondary() {
     let mut world = World::new(3);
     world.ask(0, insert(1, "majority"));
