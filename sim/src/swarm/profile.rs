@@ -135,6 +135,8 @@ pub(super) fn draw(seed: u64, profile: Profile, mode: Mode, choices: &mut dyn Ch
         Profile::Calm => plan.drops = 0,
         Profile::FailoverStorm => {
             plan.topology = Topology::Set(d.of("storm members", &[3, 5]));
+            // Only a server by itself can be old.
+            plan.old = false;
         }
         Profile::TinyPool => {
             plan.max_pool_size = d.between("tiny pool", 1, 3) as u32;
