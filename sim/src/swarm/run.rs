@@ -402,7 +402,12 @@ impl<'a> Running<'a> {
         }
         self.count(world);
         world.release();
-        let until = world.now() + Duration::from_secs(5);
+        let mut until = world.now() + Duration::from_secs(5);
+        if self.plan.is_hostile() {
+            // A client that was let go may have operations that look for a server which corrupt
+            // bytes have told it of.
+            until = until + self.plan.selection_timeout * 2;
+        }
         self.run_until(until, world);
         let left = world.left();
         if !left.is_empty() {
