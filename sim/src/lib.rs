@@ -71,4 +71,5 @@ pub use self::{
     server::{Hook, OpTime, Output, Scene, Seen, ServerConfig, SimServer, User},
     set::{MemberConfig, SetConfig, SimReplicaSet},
     tcp::Served,
+    wire::Command,
 };

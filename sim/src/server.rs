@@ -14,6 +14,7 @@ mod hello;
 mod log;
 mod member;
 mod park;
+mod reply;
 mod route;
 mod scram;
 mod table;
@@ -37,13 +38,14 @@ pub(crate) use self::{
 use self::{
     failpoint::{FailPoint, Injected},
     park::{After, Busy},
+    reply::Reply,
 };
 pub use self::{log::OpTime, scram::User};
 use crate::{
     choices::Choices,
     failure::{Failure, Result, is_retryable_write},
     set::Wanted,
-    wire::{self, Framer, Request},
+    wire::{self, Command, Elements, Framer, Request},
 };
 
 /// What a server is told at its beginning.
@@ -97,7 +99,7 @@ pub struct Seen<'a> {
     /// The connection.
     pub connection: u64,
     /// The command, its sequences as arrays.
-    pub command: &'a Document,
+    pub command: &'a Command,
     /// When it came.
     pub now: Instant,
 }
@@ -233,7 +235,9 @@ impl SimServer {
     pub fn documents(&self, database: &str, collection: &str) -> Vec<Document> {
         let ns = crate::store::Namespace::new(database, collection);
         let found = self.data.store.collection(&ns);
-        found.map_or_else(Vec::new, |c| c.documents().cloned().collect())
+        found.map_or_else(Vec::new, |c| {
+            c.documents().map(|d| Document::clone(d)).collect()
+        })
     }
 
     /// How many requests came compressed.
@@ -364,19 +368,19 @@ impl SimServer {
     }
 
     /// What the fail point does to a command.
-    fn injected(&mut self, id: u64, command: &Document) -> Option<Injected> {
+    fn injected(&mut self, id: u64, command: &Command) -> Option<Injected> {
         if self.fail_point.is_off() {
             return None;
         }
-        let name = command.keys().next()?;
+        let name = command.name();
         let spec = lookup(name)?;
         if spec.name == "configureFailPoint" {
             return None;
         }
-        let mut names = vec![name.as_str(), spec.name];
+        let mut names = vec![name, spec.name];
         names.extend(spec.aliases);
         let database = command.get_str("$db").unwrap_or_default();
-        let collection = command.get(name).and_then(Bson::as_str).unwrap_or_default();
+        let collection = command.get_str(name).unwrap_or_default();
         let namespace = format!("{database}.{collection}");
         let app_name = self.connections.get(&id)?.app_name.clone();
         self.fail_point
@@ -387,12 +391,12 @@ impl SimServer {
     fn after(&mut self, id: u64, request: Request, after: After, now: Instant) {
         match after {
             After::Close => self.close(id),
-            After::Scripted(reply) => self.send(id, &request, false, &reply, now),
+            After::Scripted(reply) => self.send(id, &request, false, |out| out.all(&reply)),
             After::Run(injected) => match injected.error {
                 Some(code) => {
                     let message = "Failing command via 'failCommand' failpoint";
                     let failed = Err(Failure::new(code, message));
-                    self.complete(id, request, failed, injected.labels, true, now);
+                    self.complete(id, request, failed, injected.labels, true);
                 }
                 None => self.run(id, request, injected, now),
             },
@@ -404,21 +408,38 @@ impl SimServer {
         &mut self,
         id: u64,
         mut request: Request,
-        result: Result<Document>,
+        result: Result<Reply>,
         labels: Option<Vec<String>>,
         injected: bool,
-        now: Instant,
     ) {
         if self.connections.get(&id).is_some_and(|c| c.cut) {
             return self.close(id);
         }
+        let again = match &result {
+            Ok(reply) if request.exhaust_allowed => goes_on(&request.command, reply),
+            _ => None,
+        };
         let succeeded = result.is_ok();
-        let reply = self.decorated(&request, result, labels, injected);
-        let more = succeeded && request.exhaust_allowed && goes_on(&request, &reply);
-        self.send(id, &request, more, &reply, now);
-        if more {
-            if let Some(version) = reply.get("topologyVersion") {
-                request.command.insert("topologyVersion", version.clone());
+        let (reply, labels) = self.decorated(&request, result, labels, injected);
+        let membership = self.membership.is_some();
+        let (clock, last) = (self.clock, self.data.last().timestamp());
+        self.send(id, &request, again.is_some(), |out| {
+            reply.write(out);
+            if succeeded {
+                out.double("ok", 1.0);
+            }
+            if let Some(labels) = labels {
+                out.array("errorLabels", |out| labels.iter().for_each(|l| out.text(l)));
+            }
+            if membership {
+                cluster_time(clock, out);
+                out.timestamp("operationTime", last);
+            }
+        });
+        if let Some(again) = again {
+            if again == Again::Hello {
+                let version = self.topology_version();
+                request.command.replace("topologyVersion", version.into());
             }
             request.id = self.reply_ids;
             if let Some(connection) = self.connections.get_mut(&id) {
@@ -427,19 +448,17 @@ impl SimServer {
         }
     }
 
-    /// Adds what every reply has: `ok`, labels, the topology version, and the times.
+    /// The fields of a result, and the labels of an error.
     fn decorated(
         &self,
         request: &Request,
-        result: Result<Document>,
+        result: Result<Reply>,
         labels: Option<Vec<String>>,
         injected: bool,
-    ) -> Document {
-        let retryable = request.command.contains_key("txnNumber") && self.membership.is_some();
-        let (mut reply, code) = match result {
-            Ok(mut reply) => {
-                reply.insert("ok", 1.0);
-                let error = reply.get_document("writeConcernError").ok();
+    ) -> (Reply, Option<Vec<String>>) {
+        let (reply, code) = match result {
+            Ok(reply) => {
+                let error = reply.write_concern_error();
                 let code = error.and_then(|error| error.get_i32("code").ok());
                 (reply, code)
             }
@@ -449,50 +468,41 @@ impl SimServer {
                     reply.insert("topologyVersion", self.topology_version());
                 }
                 reply.extend(failure.reply());
-                (reply, Some(failure.code))
+                (reply.into(), Some(failure.code))
             }
         };
         let own = || {
-            let label = retryable && code.is_some_and(is_retryable_write);
+            let label = code.is_some_and(is_retryable_write)
+                && request.command.contains_key("txnNumber")
+                && self.membership.is_some();
             label.then(|| vec!["RetryableWriteError".to_owned()])
         };
-        if let Some(labels) = labels.filter(|_| code.is_some()).or_else(own)
-            && !labels.is_empty()
-        {
-            reply.insert("errorLabels", labels);
-        }
-        if self.membership.is_some() {
-            reply.insert("$clusterTime", self.cluster_time());
-            reply.insert("operationTime", self.data.last().timestamp());
-        }
-        reply
+        let labels = labels.filter(|_| code.is_some()).or_else(own);
+        (reply, labels.filter(|labels| !labels.is_empty()))
     }
 
-    fn send(&mut self, id: u64, request: &Request, more: bool, reply: &Document, _now: Instant) {
+    fn send(
+        &mut self,
+        id: u64,
+        request: &Request,
+        more: bool,
+        write: impl FnOnce(&mut Elements<'_>),
+    ) {
         self.reply_ids = self.reply_ids.wrapping_add(1);
         if request.more_to_come || !self.connections.contains_key(&id) {
             return;
         }
-        let bytes = wire::reply(request, self.reply_ids, request.id, more, reply);
+        let bytes = wire::reply(request, self.reply_ids, request.id, more, write);
         self.outputs.push_back(Output::Bytes(id, bytes));
     }
 
     /// Takes over a greater cluster time of the client.
-    fn gossip(&mut self, command: &Document) {
-        let told = command.get_document("$clusterTime");
-        if let Ok(time) = told.and_then(|t| t.get_timestamp("clusterTime"))
-            && self.membership.is_some()
+    fn gossip(&mut self, command: &Command) {
+        if self.membership.is_some()
+            && let Some(Bson::Timestamp(time)) = command.nested("$clusterTime", "clusterTime")
         {
             self.clock = self.clock.max(time);
         }
-    }
-
-    fn cluster_time(&self) -> Document {
-        let hash = bson::Binary {
-            subtype: bson::spec::BinarySubtype::Generic,
-            bytes: vec![0; 20],
-        };
-        doc! { "clusterTime": self.clock, "signature": { "hash": hash, "keyId": 0_i64 } }
     }
 
     pub(crate) fn topology_version(&self) -> Document {
@@ -548,15 +558,29 @@ fn object_id(choices: &mut dyn Choices) -> ObjectId {
     ObjectId::from_bytes(bytes)
 }
 
-/// Whether an exhaust request gets another reply after this one.
-fn goes_on(request: &Request, reply: &Document) -> bool {
-    let command = &request.command;
+fn cluster_time(clock: Timestamp, out: &mut Elements<'_>) {
+    out.document("$clusterTime", |out| {
+        out.timestamp("clusterTime", clock);
+        out.document("signature", |out| {
+            out.binary("hash", &[0; 20]);
+            out.long("keyId", 0);
+        });
+    });
+}
+
+/// How an exhaust request gets another reply after one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Batch,
+    Hello,
+}
+
+fn goes_on(command: &Command, reply: &Reply) -> Option<Again> {
     if command.contains_key("getMore") {
-        let cursor = reply.get_document("cursor");
-        return cursor.and_then(|c| c.get_i64("id")).is_ok_and(|id| id != 0);
+        return (reply.cursor != 0).then_some(Again::Batch);
     }
-    let is_hello = lookup(command.keys().next().map_or("", String::as_str));
-    is_hello.is_some_and(|spec| spec.name == "hello") && command.contains_key("maxAwaitTimeMS")
+    let is_hello = lookup(command.name()).is_some_and(|spec| spec.name == "hello");
+    (is_hello && command.contains_key("maxAwaitTimeMS")).then_some(Again::Hello)
 }
 
 #[cfg(test)]

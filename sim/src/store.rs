@@ -17,7 +17,7 @@ pub(crate) mod target;
 pub(crate) mod update;
 pub(crate) mod value;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bson::{Bson, Document, doc};
 
@@ -30,12 +30,12 @@ use crate::failure::{DOLLAR_PREFIXED_FIELD, DUPLICATE_KEY, Failure, INVALID_ID_F
 /// A database and a collection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Namespace {
-    pub(crate) database: String,
-    pub(crate) collection: String,
+    pub(crate) database: Arc<str>,
+    pub(crate) collection: Arc<str>,
 }
 
 impl Namespace {
-    pub(crate) fn new(database: impl Into<String>, collection: impl Into<String>) -> Self {
+    pub(crate) fn new(database: impl Into<Arc<str>>, collection: impl Into<Arc<str>>) -> Self {
         Self {
             database: database.into(),
             collection: collection.into(),
@@ -59,7 +59,7 @@ pub(crate) enum Op {
     /// Changes nothing: it marks a time or the beginning of a term.
     Noop,
     /// Puts a document at a record, or takes it away.
-    Put(Namespace, u64, Option<Document>),
+    Put(Namespace, u64, Option<Arc<Document>>),
 }
 
 /// What brings back the state before an [`Op`].
@@ -68,7 +68,7 @@ pub(crate) enum Undo {
     Collection(Namespace, Option<Box<Collection>>),
     Indexes(Namespace, Vec<Index>),
     Nothing,
-    Put(Namespace, u64, Option<Document>),
+    Put(Namespace, u64, Option<Arc<Document>>),
 }
 
 impl Undo {
@@ -105,6 +105,9 @@ impl Index {
     }
 }
 
+/// Documents as they were before something, by their records; `None` where there was none.
+pub(crate) type Before<'a> = BTreeMap<u64, Option<&'a Arc<Document>>>;
+
 /// One collection.
 #[derive(Clone, Debug)]
 pub(crate) struct Collection {
@@ -112,7 +115,7 @@ pub(crate) struct Collection {
     pub(crate) options: Document,
     pub(crate) indexes: Vec<Index>,
     /// In the order of insertion.
-    documents: BTreeMap<u64, Document>,
+    documents: BTreeMap<u64, Arc<Document>>,
     by_id: BTreeMap<Key, u64>,
     next_record: u64,
 }
@@ -134,7 +137,7 @@ impl Collection {
     }
 
     /// All documents in the order of insertion.
-    pub(crate) fn documents(&self) -> impl Iterator<Item = &Document> {
+    pub(crate) fn documents(&self) -> impl Iterator<Item = &Arc<Document>> {
         self.documents.values()
     }
 
@@ -142,17 +145,39 @@ impl Collection {
     pub(crate) fn find<'a>(
         &'a self,
         filter: &'a Filter,
-    ) -> Box<dyn Iterator<Item = (u64, &'a Document)> + 'a> {
-        if let Some(id) = filter.id() {
-            let record = self.by_id.get(&Key(id.clone()));
-            let found = record.and_then(|r| self.documents.get(r).map(|d| (*r, d)));
-            return Box::new(found.into_iter().filter(|(_, d)| filter.matches(d)));
-        }
-        let all = self.documents.iter().map(|(record, d)| (*record, d));
-        Box::new(all.filter(|(_, d)| filter.matches(d)))
+    ) -> impl Iterator<Item = (u64, &'a Arc<Document>)> {
+        let (some, all) = match filter.id() {
+            Some(id) => (self.record(id), None),
+            None => (None, Some(self.documents.iter())),
+        };
+        let some = some.and_then(|record| self.documents.get_key_value(&record));
+        let all = some.into_iter().chain(all.into_iter().flatten());
+        let found = all.map(|(record, document)| (*record, document));
+        found.filter(|(_, document)| filter.matches(document))
     }
 
-    fn put(&mut self, record: u64, document: Option<Document>) -> Option<Document> {
+    /// The documents that a filter matches, as they were before something.
+    pub(crate) fn find_before(&self, filter: &Filter, before: &Before<'_>) -> Vec<Arc<Document>> {
+        let now = self.find(filter);
+        let mut found: Vec<(u64, &Arc<Document>)> = now
+            .filter(|(record, _)| !before.contains_key(record))
+            .collect();
+        let then = before
+            .iter()
+            .filter_map(|(record, d)| Some((*record, (*d)?)));
+        found.extend(then.filter(|(_, document)| filter.matches(document)));
+        found.sort_unstable_by_key(|(record, _)| *record);
+        found
+            .into_iter()
+            .map(|(_, document)| Arc::clone(document))
+            .collect()
+    }
+
+    fn record(&self, id: &Bson) -> Option<u64> {
+        self.by_id.get(&Key(id.clone())).copied()
+    }
+
+    fn put(&mut self, record: u64, document: Option<Arc<Document>>) -> Option<Arc<Document>> {
         match document {
             Some(document) => {
                 self.next_record = self.next_record.max(record + 1);
@@ -180,7 +205,7 @@ impl Collection {
         }
         for index in self.indexes.iter().filter(|index| index.is_unique()) {
             let key = index_key(index, new);
-            let clashes = |(other, document): (&u64, &Document)| {
+            let clashes = |(other, document): (&u64, &Arc<Document>)| {
                 Some(*other) != record && same_key(&index_key(index, document), &key)
             };
             if self.documents.iter().any(clashes) {
@@ -256,23 +281,19 @@ impl Store {
 
     /// The collections of a database, by name.
     pub(crate) fn collections(&self, database: &str) -> Vec<(&str, &Collection)> {
-        let of_database = |(ns, _): &(&Namespace, &Collection)| ns.database == database;
+        let of_database = |(ns, _): &(&Namespace, &Collection)| *ns.database == *database;
         let all = self.collections.iter().filter(of_database);
-        all.map(|(ns, c)| (ns.collection.as_str(), c)).collect()
+        all.map(|(ns, c)| (&*ns.collection, c)).collect()
     }
 
     pub(crate) fn databases(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self
-            .collections
-            .keys()
-            .map(|ns| ns.database.as_str())
-            .collect();
+        let mut names: Vec<&str> = self.collections.keys().map(|ns| &*ns.database).collect();
         names.dedup();
         names
     }
 
     /// The operation that inserts a document, whose `_id` is set and comes first.
-    pub(crate) fn plan_insert(&self, ns: &Namespace, document: Document) -> Result<Op> {
+    pub(crate) fn plan_insert(&self, ns: &Namespace, document: Arc<Document>) -> Result<Op> {
         check_id_type(&document)?;
         let record = match self.collections.get(ns) {
             Some(collection) => {
@@ -285,7 +306,12 @@ impl Store {
     }
 
     /// The operation that replaces the document at a record.
-    pub(crate) fn plan_replace(&self, ns: &Namespace, record: u64, new: Document) -> Result<Op> {
+    pub(crate) fn plan_replace(
+        &self,
+        ns: &Namespace,
+        record: u64,
+        new: Arc<Document>,
+    ) -> Result<Op> {
         if let Some(collection) = self.collections.get(ns) {
             collection.check_unique(ns, Some(record), &new)?;
         }
@@ -396,14 +422,14 @@ mod tests {
         store.apply(&Op::Create(ns(), [0; 16], Document::new()));
         for id in 1..=3 {
             let op = store
-                .plan_insert(&ns(), doc! { "_id": id, "u": id })
+                .plan_insert(&ns(), doc! { "_id": id, "u": id }.into())
                 .unwrap();
             store.apply(&op);
         }
         store
     }
 
-    fn all(store: &Store) -> Vec<Document> {
+    fn all(store: &Store) -> Vec<Arc<Document>> {
         store
             .collection(&ns())
             .unwrap()
@@ -418,11 +444,11 @@ mod tests {
         let before = all(&store);
         let index = Index::new("u_1", &doc! { "u": 1 });
         let ops = [
-            Op::Put(ns(), 2, Some(doc! { "_id": 2, "u": 9 })),
+            Op::Put(ns(), 2, Some(doc! { "_id": 2, "u": 9 }.into())),
             Op::Put(ns(), 1, None),
             Op::CreateIndex(ns(), index),
             Op::DropIndex(ns(), "u_1".to_owned()),
-            Op::Put(ns(), 4, Some(doc! { "_id": 4 })),
+            Op::Put(ns(), 4, Some(doc! { "_id": 4 }.into())),
             Op::Noop,
             Op::Drop(ns()),
         ];
@@ -433,15 +459,17 @@ mod tests {
         }
         assert_eq!(all(&store), before);
         assert_eq!(store.collection(&ns()).unwrap().indexes.len(), 1);
-        let again = store.plan_insert(&ns(), doc! { "_id": 1 });
+        let again = store.plan_insert(&ns(), doc! { "_id": 1 }.into());
         assert_eq!(again.unwrap_err().code, DUPLICATE_KEY);
-        assert!(store.plan_insert(&ns(), doc! { "_id": 4 }).is_ok());
+        assert!(store.plan_insert(&ns(), doc! { "_id": 4 }.into()).is_ok());
     }
 
     #[test]
     fn a_duplicate_key_is_refused_with_the_servers_words() {
         let store = store();
-        let failure = store.plan_insert(&ns(), doc! { "_id": 1.0 }).unwrap_err();
+        let failure = store
+            .plan_insert(&ns(), doc! { "_id": 1.0 }.into())
+            .unwrap_err();
         let message =
             "E11000 duplicate key error collection: db.c index: _id_ dup key: { _id: 1.0 }";
         assert_eq!(failure.message, message);
@@ -451,7 +479,7 @@ mod tests {
         );
         assert_eq!(
             store
-                .plan_insert(&ns(), doc! { "_id": [1] })
+                .plan_insert(&ns(), doc! { "_id": [1] }.into())
                 .unwrap_err()
                 .code,
             53
@@ -464,11 +492,11 @@ mod tests {
         let mut index = Index::new("u_1", &doc! { "u": 1 });
         index.spec.insert("unique", true);
         store.apply(&Op::CreateIndex(ns(), index));
-        let clash = store.plan_replace(&ns(), 1, doc! { "_id": 1, "u": 2 });
+        let clash = store.plan_replace(&ns(), 1, doc! { "_id": 1, "u": 2 }.into());
         assert_eq!(clash.unwrap_err().code, DUPLICATE_KEY);
         assert!(
             store
-                .plan_replace(&ns(), 1, doc! { "_id": 1, "u": 1 })
+                .plan_replace(&ns(), 1, doc! { "_id": 1, "u": 1 }.into())
                 .is_ok()
         );
     }

@@ -5,13 +5,20 @@
 //! OP_COMPRESSED. The framer takes bytes in any portions. What breaks the protocol is an error: the
 //! connection is to be closed.
 
+mod command;
 mod compress;
 mod crc;
 pub(crate) mod document;
+mod elements;
 
 use bson::Document;
 
-pub(crate) use self::compress::Compressor;
+pub use self::command::Command;
+pub(crate) use self::{
+    command::Fields,
+    compress::Compressor,
+    elements::{Elements, Items},
+};
 
 const HEADER: usize = 16;
 const OP_COMPRESSED: i32 = 2012;
@@ -35,7 +42,7 @@ pub(crate) struct Request {
     pub(crate) checksum: bool,
     /// How it was compressed.
     pub(crate) compressor: Option<Compressor>,
-    pub(crate) command: Document,
+    pub(crate) command: Command,
 }
 
 /// Why bytes are no message.
@@ -144,83 +151,81 @@ fn body(
     })
 }
 
-fn command(mut sections: &[u8]) -> Result<Document, Malformed> {
-    let mut command = None;
+fn command(mut sections: &[u8]) -> Result<Command, Malformed> {
+    let mut command = Command::with_capacity(sections.len());
+    let mut has_body = false;
     let mut sequences = Vec::new();
     while let Some((kind, rest)) = sections.split_first() {
         let size = usize::try_from(int(rest, 0)?).map_err(|_| Malformed("section size"))?;
         let section = rest.get(..size).ok_or(Malformed("section size"))?;
         match kind {
-            0 if command.is_none() => {
-                let (parsed, _) = document::decode(section).ok_or(Malformed("document"))?;
-                command = Some(parsed);
+            0 if !has_body => {
+                let taken = command.take_document(section);
+                taken.ok_or(Malformed("document"))?;
+                has_body = true;
             }
-            1 => sequences.push(sequence(section)?),
+            1 => sequences.push(section),
             _ => return Err(Malformed("kind of section")),
         }
         sections = &rest[size..];
     }
-    let mut command = command.ok_or(Malformed("no body section"))?;
-    for (name, documents) in sequences {
-        if command.contains_key(&name) {
-            return Err(Malformed("field given twice"));
-        }
-        command.insert(name, documents);
+    if !has_body {
+        return Err(Malformed("no body section"));
+    }
+    for section in sequences {
+        take_sequence(&mut command, section)?;
     }
     Ok(command)
 }
 
-fn sequence(section: &[u8]) -> Result<(String, Vec<Document>), Malformed> {
+fn take_sequence(command: &mut Command, section: &[u8]) -> Result<(), Malformed> {
     let bytes = section.get(4..).ok_or(Malformed("sequence"))?;
     let end = bytes.iter().position(|byte| *byte == 0);
     let end = end.ok_or(Malformed("sequence name"))?;
-    let name = String::from_utf8(bytes[..end].to_vec()).map_err(|_| Malformed("sequence name"))?;
-    let mut rest = &bytes[end + 1..];
-    let mut documents = Vec::new();
-    while !rest.is_empty() {
-        let (document, after) = document::decode(rest).ok_or(Malformed("document"))?;
-        documents.push(document);
-        rest = after;
+    let name = std::str::from_utf8(&bytes[..end]).map_err(|_| Malformed("sequence name"))?;
+    if command.contains_key(name) {
+        return Err(Malformed("field given twice"));
     }
-    Ok((name, documents))
+    let taken = command.take_sequence(name, &bytes[end + 1..]);
+    taken.ok_or(Malformed("document"))
 }
 
-/// Encodes a reply in the manner of its request.
+/// Encodes a reply in the manner of its request; `write` writes its fields.
 pub(crate) fn reply(
     request: &Request,
     id: i32,
     response_to: i32,
     more_to_come: bool,
-    document: &Document,
+    write: impl FnOnce(&mut Elements<'_>),
 ) -> Vec<u8> {
     let mut flags = if more_to_come { MORE_TO_COME } else { 0 };
-    let compressed = request.compressor;
-    let checksum = request.checksum && compressed.is_none();
+    let checksum = request.checksum && request.compressor.is_none();
     if checksum {
         flags |= CHECKSUM_PRESENT;
     }
-    let mut body = Vec::with_capacity(512);
-    body.extend(flags.to_le_bytes());
-    body.push(0);
-    let encoded = document::encode(document, &mut body);
-    encoded.expect("a reply of documents that were decoded encodes");
-    let (opcode, body) = match compressed {
-        None => (OP_MSG, body),
-        Some(which) => {
-            let mut wrapped = OP_MSG.to_le_bytes().to_vec();
-            wrapped.extend(length(body.len()).to_le_bytes());
-            wrapped.push(which.id());
-            wrapped.extend(which.compress(&body));
-            (OP_COMPRESSED, wrapped)
-        }
-    };
-    let tail = if checksum { 4 } else { 0 };
-    let total = HEADER + body.len() + tail;
-    let mut out = Vec::with_capacity(total);
-    for field in [length(total), id, response_to, opcode] {
-        out.extend_from_slice(&field.to_le_bytes());
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(&[0; HEADER]);
+    out.extend_from_slice(&flags.to_le_bytes());
+    out.push(0);
+    let start = elements::open(&mut out);
+    write(&mut Elements::new(&mut out));
+    elements::close(&mut out, start);
+    let mut opcode = OP_MSG;
+    if let Some(which) = request.compressor {
+        opcode = OP_COMPRESSED;
+        let plain = out.split_off(HEADER);
+        out.extend_from_slice(&OP_MSG.to_le_bytes());
+        out.extend_from_slice(&length(plain.len()).to_le_bytes());
+        out.push(which.id());
+        out.extend(which.compress(&plain));
     }
-    out.extend(body);
+    let total = out.len() + if checksum { 4 } else { 0 };
+    for (at, field) in [length(total), id, response_to, opcode]
+        .into_iter()
+        .enumerate()
+    {
+        out[4 * at..4 * at + 4].copy_from_slice(&field.to_le_bytes());
+    }
     if checksum {
         out.extend(crc::crc32c(&out).to_le_bytes());
     }

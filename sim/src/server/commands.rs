@@ -8,6 +8,8 @@ pub(super) mod indexes;
 pub(super) mod read;
 pub(super) mod status;
 
+use std::borrow::Cow;
+
 use bson::{Bson, Document};
 
 use super::{SimServer, dispatch::Call};
@@ -17,13 +19,14 @@ use crate::{
         Namespace, Op,
         value::{show, type_name, whole},
     },
+    wire::{Command, Fields},
 };
 
 /// A document field; the empty document when it is missing.
-fn document(command: &Document, name: &str, field: &str) -> Result<Document> {
+fn document<'a>(command: &'a Command, name: &str, field: &str) -> Result<Cow<'a, Document>> {
     match command.get(field) {
-        None | Some(Bson::Null) => Ok(Document::new()),
-        Some(Bson::Document(document)) => Ok(document.clone()),
+        None | Some(Bson::Null) => Ok(Cow::Owned(Document::new())),
+        Some(Bson::Document(document)) => Ok(Cow::Borrowed(document)),
         Some(other) => Err(wrong_type(name, field, other, "object")),
     }
 }
@@ -42,7 +45,7 @@ fn missing(name: &str, field: &str) -> Failure {
 }
 
 /// A number that is not negative; `None` when it is missing.
-fn natural(command: &Document, field: &str) -> Result<Option<usize>> {
+fn natural(command: &dyn Fields, field: &str) -> Result<Option<usize>> {
     let Some(value) = command.get(field) else {
         return Ok(None);
     };
@@ -58,14 +61,14 @@ fn natural(command: &Document, field: &str) -> Result<Option<usize>> {
 }
 
 /// A list of documents that a command must have.
-fn statements(call: &Call<'_>, field: &str) -> Result<Vec<Document>> {
+fn statements<'a>(call: &Call<'a>, field: &str) -> Result<Vec<&'a Document>> {
     let values = match call.command.get(field) {
         None => return Err(missing(call.name, field)),
         Some(Bson::Array(values)) => values,
         Some(other) => return Err(wrong_type(call.name, field, other, "array")),
     };
     let each = values.iter().map(|value| match value {
-        Bson::Document(document) => Ok(document.clone()),
+        Bson::Document(document) => Ok(document),
         other => Err(wrong_type(call.name, field, other, "object")),
     });
     each.collect()

@@ -10,6 +10,7 @@ use crate::{
         UNSATISFIABLE_WRITE_CONCERN, WRITE_CONCERN_TIMEOUT,
     },
     store::value::{show_document, whole},
+    wire::Command,
 };
 
 /// How far a write must have got before it is acknowledged.
@@ -31,8 +32,8 @@ pub(crate) enum W {
 
 impl WriteConcern {
     /// Parses a command's concern; sets without one default to the majority.
-    pub(crate) fn parse(command: &Document, replicated: bool) -> Result<Self> {
-        let given = command.get_document("writeConcern").ok();
+    pub(crate) fn parse(command: &Command, replicated: bool) -> Result<Self> {
+        let given = command.get_document("writeConcern");
         let empty = Document::new();
         let fields = given.unwrap_or(&empty);
         let w = match fields.get("w") {
@@ -144,13 +145,13 @@ pub(crate) struct ReadConcern {
 }
 
 impl ReadConcern {
-    pub(crate) fn parse(command: &Document, name: &str, supported: bool) -> Result<Self> {
+    pub(crate) fn parse(command: &Command, name: &str, supported: bool) -> Result<Self> {
         let mut this = Self {
             level: Level::Local,
             after: None,
             snapshot: None,
         };
-        let Ok(concern) = command.get_document("readConcern") else {
+        let Some(concern) = command.get_document("readConcern") else {
             return Ok(this);
         };
         this.level = match concern.get_str("level").unwrap_or("local") {

@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
-use bson::{Bson, Document};
+use bson::Bson;
 use mongo_client_core::time::Instant;
 
 use super::{
     SimServer, State,
     concern::{Level, ReadConcern, W, WriteConcern},
     failpoint::Injected,
+    log::SessionId,
     park::{Busy, Wait},
+    reply::Reply,
     table::{COMMON, COMMON_LEFT_OUT, Kind, LEFT_OUT, Spec, lookup},
 };
 use crate::{
@@ -20,28 +22,27 @@ use crate::{
         NOT_WRITABLE_PRIMARY, Result, TRANSACTION_TOO_OLD, UNAUTHORIZED, UNKNOWN_FIELD,
     },
     store::{Namespace, Op, value::whole},
-    wire::Request,
+    wire::{Command, Request},
 };
 
 /// One command as its handler gets it.
 pub(super) struct Call<'a> {
     pub(super) connection: u64,
     pub(super) name: &'static str,
-    pub(super) command: &'a Document,
+    pub(super) command: &'a Command,
     pub(super) database: &'a str,
     pub(super) now: Instant,
     pub(super) level: Level,
     /// A write that is not to be acknowledged.
     pub(super) is_unacknowledged: bool,
     /// The session and number of a retryable write.
-    pub(super) retry: Option<(Vec<u8>, i64)>,
+    pub(super) retry: Option<(SessionId, i64)>,
 }
 
 impl Call<'_> {
     /// The collection that the command names.
     pub(super) fn namespace(&self) -> Result<Namespace> {
-        let key = self.command.keys().next().map_or("", String::as_str);
-        let collection = match self.command.get(key) {
+        let collection = match self.command.get(self.command.name()) {
             Some(Bson::String(name)) => name,
             other => {
                 let kind = other.map_or("missing", crate::store::value::type_name);
@@ -67,8 +68,14 @@ impl Call<'_> {
 
 /// How a command goes on.
 pub(super) enum Done {
-    Reply(Document),
+    Reply(Reply),
     Wait(Wait, Option<Instant>),
+}
+
+impl Done {
+    pub(super) fn reply(reply: impl Into<Reply>) -> Self {
+        Self::Reply(reply.into())
+    }
 }
 
 impl SimServer {
@@ -76,7 +83,7 @@ impl SimServer {
     pub(super) fn run(&mut self, id: u64, request: Request, injected: Injected, now: Instant) {
         match self.execute(id, &request, &injected, now) {
             Ok(Done::Reply(reply)) => {
-                self.complete(id, request, Ok(reply), injected.labels, false, now);
+                self.complete(id, request, Ok(reply), injected.labels, false);
             }
             Ok(Done::Wait(wait, until)) => {
                 let labels = injected.labels;
@@ -93,7 +100,7 @@ impl SimServer {
                 }
             }
             Err(failure) => {
-                self.complete(id, request, Err(failure), injected.labels, false, now);
+                self.complete(id, request, Err(failure), injected.labels, false);
             }
         }
     }
@@ -106,7 +113,7 @@ impl SimServer {
         now: Instant,
     ) -> Result<Done> {
         let command = &request.command;
-        let name = command.keys().next().map_or("", String::as_str);
+        let name = command.name();
         let Some(spec) = lookup(name) else {
             if LEFT_OUT.contains(&name) {
                 return Err(Failure::not_simulated(name));
@@ -116,7 +123,7 @@ impl SimServer {
         };
         let database = command
             .get_str("$db")
-            .map_err(|_| Failure::new(40571, "OP_MSG requests require a $db argument"))?;
+            .ok_or_else(|| Failure::new(40571, "OP_MSG requests require a $db argument"))?;
         self.check_user(id, spec.name)?;
         if self.forwards(spec) {
             return self.forward(id, spec, command, injected);
@@ -213,7 +220,7 @@ impl SimServer {
         Done::Wait(Wait::Concern(reply, self.data.last(), concern), until)
     }
 
-    fn check_state(&self, id: u64, spec: &Spec, command: &Document, level: Level) -> Result<()> {
+    fn check_state(&self, id: u64, spec: &Spec, command: &Command, level: Level) -> Result<()> {
         let Some(member) = &self.membership else {
             return Ok(());
         };
@@ -231,7 +238,7 @@ impl SimServer {
         }
         let preference = command.get_document("$readPreference");
         let mode = preference
-            .and_then(|p| p.get_str("mode"))
+            .and_then(|p| p.get_str("mode").ok())
             .unwrap_or("primary");
         if mode == "primary" {
             let message = if names {
@@ -256,13 +263,12 @@ impl SimServer {
     fn begin_retryable(
         &mut self,
         spec: &Spec,
-        command: &Document,
-    ) -> Result<Option<(Vec<u8>, i64)>> {
+        command: &Command,
+    ) -> Result<Option<(SessionId, i64)>> {
         let Some(number) = command.get("txnNumber").and_then(whole) else {
             return Ok(None);
         };
-        let session = command.get_document("lsid").ok();
-        let Some(Bson::Binary(session)) = session.and_then(|lsid| lsid.get("id")) else {
+        let Some(Bson::Binary(session)) = command.nested("lsid", "id") else {
             let message = "Transaction number requires a session ID to also be specified";
             return Err(Failure::new(INVALID_OPTIONS, message));
         };
@@ -273,12 +279,13 @@ impl SimServer {
         if spec.kind != Kind::Write {
             return Ok(None);
         }
-        let writes = self.data.sessions.entry(session.bytes.clone()).or_default();
+        let session = SessionId::from(session.bytes);
+        let writes = self.data.sessions.entry(session.clone()).or_default();
         if number < writes.number {
             let message = format!(
                 "Retryable write with txnNumber {number} is prohibited on session {} -  because a \
                  newer retryable write with txnNumber {} has already started on this session.",
-                hex(&session.bytes),
+                hex(&session),
                 writes.number
             );
             return Err(Failure::new(TRANSACTION_TOO_OLD, message));
@@ -287,7 +294,7 @@ impl SimServer {
             writes.number = number;
             writes.done.clear();
         }
-        Ok(Some((session.bytes.clone(), number)))
+        Ok(Some((session, number)))
     }
 }
 
@@ -295,9 +302,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn check_fields(spec: &Spec, command: &Document) -> Result<()> {
+fn check_fields(spec: &Spec, command: &Command) -> Result<()> {
     for field in command.keys().skip(1) {
-        let field = field.as_str();
         if spec.left_out.contains(&field) || COMMON_LEFT_OUT.contains(&field) {
             return Err(Failure::not_simulated(format_args!(
                 "{}.{field}",

@@ -7,6 +7,7 @@ use bson::{Bson, Document};
 use crate::{
     failure::{BAD_VALUE, FAIL_POINT_SET_FAILED, Failure, ILLEGAL_OPERATION, Result},
     store::value::{truthy, whole},
+    wire::Fields,
 };
 
 /// What the data of the fail point may contain.
@@ -59,7 +60,7 @@ pub(crate) struct Injected {
 
 impl FailPoint {
     /// Runs `configureFailPoint`; returns how often the fail point was entered so far.
-    pub(crate) fn configure(&mut self, command: &Document) -> Result<i64> {
+    pub(crate) fn configure(&mut self, command: &dyn Fields) -> Result<i64> {
         let name = command.get_str("configureFailPoint").unwrap_or_default();
         let fields = match name {
             "failCommand" => DATA_FIELDS,

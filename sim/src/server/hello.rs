@@ -1,23 +1,24 @@
 //! The handshake and its streaming form.
 
-use bson::{Bson, DateTime, Document, doc};
+use bson::Bson;
 use mongo_client_core::time::Instant;
 
 use super::{
     Membership, OpTime, SimServer, State,
     dispatch::{Call, Done},
     park::Wait,
+    reply::Reply,
 };
 use crate::{
     failure::{BAD_VALUE, Failure, Result},
     set::Visible,
     store::value::{truthy, whole},
-    wire::Compressor,
+    wire::{Command, Compressor, Elements},
 };
 
 pub(super) fn run(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let command = call.command;
-    if let Ok(client) = command.get_document("client") {
+    if let Some(client) = command.get_document("client") {
         let name = client
             .get_document("application")
             .and_then(|a| a.get_str("name"));
@@ -30,7 +31,7 @@ pub(super) fn run(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     {
         connection.hello_ok = true;
     }
-    let known = command.get_document("topologyVersion").ok();
+    let known = command.get_document("topologyVersion");
     let patience = command.get("maxAwaitTimeMS").and_then(whole);
     match (known, patience) {
         (None, None) => {}
@@ -59,63 +60,72 @@ pub(super) fn run(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     }
     let mut reply = server.hello(call.connection, command, call.now);
     server.greet_user(call.connection, command, &mut reply);
-    Ok(Done::Reply(reply))
+    Ok(Done::reply(reply))
 }
 
 impl SimServer {
     /// The reply of a hello.
-    pub(super) fn hello(&self, connection: u64, command: &Document, now: Instant) -> Document {
+    pub(super) fn hello(&self, connection: u64, command: &Command, now: Instant) -> Reply {
         let legacy = !command.contains_key("hello");
-        let mut reply = Document::new();
-        if command.get("helloOk").is_some_and(truthy) {
-            reply.insert("helloOk", true);
-        }
         let writable = if legacy {
             "ismaster"
         } else {
             "isWritablePrimary"
         };
-        match &self.membership {
-            None => {
-                reply.insert(writable, true);
-                if self.routing.is_some() {
-                    reply.insert("msg", "isdbgrid");
+        Reply::written(|out| {
+            if command.get("helloOk").is_some_and(truthy) {
+                out.boolean("helloOk", true);
+            }
+            match &self.membership {
+                None => {
+                    out.boolean(writable, true);
+                    if self.routing.is_some() {
+                        out.text("msg", "isdbgrid");
+                    }
+                    self.write_topology_version(out);
                 }
-                reply.insert("topologyVersion", self.topology_version());
+                Some(member) => self.describe(member, writable, out),
             }
-            Some(member) => self.describe(member, writable, &mut reply),
-        }
-        reply.extend(doc! {
-            "maxBsonObjectSize": 16 * 1024 * 1024,
-            "maxMessageSizeBytes": 48_000_000,
-            "maxWriteBatchSize": 100_000,
-            "localTime": DateTime::from_millis(self.wall(now)),
-            "logicalSessionTimeoutMinutes": 30,
-            "connectionId": i32::try_from(connection).unwrap_or(i32::MAX),
-            "minWireVersion": self.wire_versions.0,
-            "maxWireVersion": self.wire_versions.1,
-            "readOnly": false,
-        });
-        if let Ok(wanted) = command.get_array("compression") {
-            let known = |name: &&str| Compressor::ALL.iter().any(|(_, known)| known == name);
-            let common = wanted.iter().filter_map(Bson::as_str).filter(known);
-            let common: Vec<&str> = common.collect();
-            if !common.is_empty() {
-                reply.insert("compression", common);
+            out.int("maxBsonObjectSize", 16 * 1024 * 1024);
+            out.int("maxMessageSizeBytes", 48_000_000);
+            out.int("maxWriteBatchSize", 100_000);
+            out.date("localTime", self.wall(now));
+            out.int("logicalSessionTimeoutMinutes", 30);
+            out.int(
+                "connectionId",
+                i32::try_from(connection).unwrap_or(i32::MAX),
+            );
+            out.int("minWireVersion", self.wire_versions.0);
+            out.int("maxWireVersion", self.wire_versions.1);
+            out.boolean("readOnly", false);
+            if let Some(wanted) = command.get_array("compression") {
+                let known = |name: &&str| Compressor::ALL.iter().any(|(_, known)| known == name);
+                let mut common = wanted
+                    .iter()
+                    .filter_map(Bson::as_str)
+                    .filter(known)
+                    .peekable();
+                if common.peek().is_some() {
+                    out.array("compression", |out| common.for_each(|name| out.text(name)));
+                }
             }
-        }
-        reply
+        })
     }
 
-    fn describe(&self, member: &Membership, writable: &str, reply: &mut Document) {
-        reply.insert("topologyVersion", self.topology_version());
+    fn write_topology_version(&self, out: &mut Elements<'_>) {
+        out.document("topologyVersion", |out| {
+            out.id("processId", self.process);
+            out.long("counter", self.version);
+        });
+    }
+
+    fn describe(&self, member: &Membership, writable: &str, out: &mut Elements<'_>) {
+        self.write_topology_version(out);
         let Some((config, place)) = member.config.as_ref().zip(member.place) else {
-            reply.extend(doc! {
-                writable: false,
-                "secondary": false,
-                "info": "Does not have a valid replica set config",
-                "isreplicaset": true,
-            });
+            out.boolean(writable, false);
+            out.boolean("secondary", false);
+            out.text("info", "Does not have a valid replica set config");
+            out.boolean("isreplicaset", true);
             return;
         };
         for (field, kind) in [
@@ -123,51 +133,56 @@ impl SimServer {
             ("passives", Visible::Passive),
             ("arbiters", Visible::Arbiter),
         ] {
-            let hosts = config.hosts(kind);
-            if !hosts.is_empty() {
-                reply.insert(field, hosts);
+            let mut hosts = config.hosts(kind).peekable();
+            if hosts.peek().is_some() {
+                out.array(field, |out| hosts.for_each(|host| out.text(host)));
             }
         }
-        reply.extend(doc! {
-            "setName": &member.set,
-            "setVersion": i32::try_from(config.version).unwrap_or(i32::MAX),
-            writable: member.is_primary(),
-            "secondary": member.state == State::Secondary,
-        });
+        out.text("setName", &member.set);
+        out.int(
+            "setVersion",
+            i32::try_from(config.version).unwrap_or(i32::MAX),
+        );
+        out.boolean(writable, member.is_primary());
+        out.boolean("secondary", member.state == State::Secondary);
         if let Some(primary) = &member.primary {
-            reply.insert("primary", primary);
+            out.text("primary", primary);
         }
         let own = &config.members[place];
         if own.arbiter {
-            reply.insert("arbiterOnly", true);
+            out.boolean("arbiterOnly", true);
         } else if own.priority <= 0.0 {
-            reply.insert("passive", true);
+            out.boolean("passive", true);
         }
         if own.hidden {
-            reply.insert("hidden", true);
+            out.boolean("hidden", true);
         }
         if !own.delay.is_zero() {
             let seconds = i32::try_from(own.delay.as_secs()).unwrap_or(i32::MAX);
-            reply.insert("secondaryDelaySecs", seconds);
+            out.int("secondaryDelaySecs", seconds);
         }
         if !own.tags.is_empty() {
-            let tags = own.tags.iter().map(|(k, v)| (k.clone(), Bson::from(v)));
-            reply.insert("tags", tags.collect::<Document>());
+            out.document("tags", |out| {
+                for (key, value) in &own.tags {
+                    out.text(key, value);
+                }
+            });
         }
-        reply.insert("me", self.address());
+        out.text("me", self.address());
         if member.is_primary() {
-            reply.insert("electionId", member.election_id());
+            out.id("electionId", member.election_id());
         }
-        let date = |at: OpTime| DateTime::from_millis(i64::from(at.time) * 1000);
-        let (last, committed) = (self.data.last(), self.data.committed());
-        reply.insert(
-            "lastWrite",
-            doc! {
-                "opTime": { "ts": last.timestamp(), "t": last.term },
-                "lastWriteDate": date(last),
-                "majorityOpTime": { "ts": committed.timestamp(), "t": committed.term },
-                "majorityWriteDate": date(committed),
-            },
-        );
+        out.document("lastWrite", |out| {
+            let at = |time: OpTime, names: [&str; 2], out: &mut Elements<'_>| {
+                out.document(names[0], |out| {
+                    out.timestamp("ts", time.timestamp());
+                    out.long("t", time.term);
+                });
+                out.date(names[1], i64::from(time.time) * 1000);
+            };
+            at(self.data.last(), ["opTime", "lastWriteDate"], out);
+            let names = ["majorityOpTime", "majorityWriteDate"];
+            at(self.data.committed(), names, out);
+        });
     }
 }

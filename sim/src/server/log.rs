@@ -13,7 +13,7 @@ use mongo_client_core::time::Instant;
 
 use crate::{
     failure::{Failure, Result, SNAPSHOT_UNAVAILABLE},
-    store::{Namespace, Op, Store, Undo},
+    store::{Before, Namespace, Op, Store, Undo},
 };
 
 /// A place in the log: terms order before times.
@@ -37,7 +37,7 @@ impl OpTime {
 }
 
 /// The id of a session.
-pub(crate) type SessionId = Vec<u8>;
+pub(crate) type SessionId = Arc<[u8]>;
 
 /// One change, as it is sent to the other members.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub(crate) struct Retry {
     pub(crate) number: i64,
     pub(crate) statement: i32,
     /// The statement's part of the reply.
-    pub(crate) outcome: Document,
+    pub(crate) outcome: Arc<Document>,
 }
 
 /// The latest retryable write of a session.
@@ -64,7 +64,7 @@ pub(crate) struct Retry {
 pub(crate) struct SessionWrites {
     pub(crate) number: i64,
     /// What its statements did, and where that is in the log.
-    pub(crate) done: BTreeMap<i32, (Document, OpTime)>,
+    pub(crate) done: BTreeMap<i32, (Arc<Document>, OpTime)>,
 }
 
 /// A session, and its latest retryable write before an entry.
@@ -109,17 +109,23 @@ impl Data {
     pub(crate) fn append(&mut self, entry: Arc<Entry>) {
         let undo = self.store.apply(&entry.op);
         let session = entry.retry.as_ref().map(|retry| {
-            let before = self.sessions.get(&retry.session).cloned();
-            let writes = self.sessions.entry(retry.session.clone()).or_default();
-            if writes.number != retry.number {
-                *writes = SessionWrites {
-                    number: retry.number,
-                    done: BTreeMap::new(),
-                };
-            }
-            let done = (retry.outcome.clone(), entry.at);
-            writes.done.insert(retry.statement, done);
-            (retry.session.clone(), before)
+            let done = (Arc::clone(&retry.outcome), entry.at);
+            let session = retry.session.clone();
+            let before = match self.sessions.get_mut(&retry.session) {
+                Some(writes) if writes.number == retry.number => {
+                    let before = writes.clone();
+                    writes.done.insert(retry.statement, done);
+                    Some(before)
+                }
+                _ => {
+                    let writes = SessionWrites {
+                        number: retry.number,
+                        done: [(retry.statement, done)].into(),
+                    };
+                    self.sessions.insert(session.clone(), writes)
+                }
+            };
+            (session, before)
         });
         self.undos.push_back((undo, session));
         self.last = entry.at;
@@ -218,6 +224,22 @@ impl Data {
         Ok(view)
     }
 
+    /// The documents of a collection that were changed after the commit point, as they were there;
+    /// `None` when the collection itself was changed.
+    pub(crate) fn committed_documents(&self, ns: &Namespace) -> Option<Before<'_>> {
+        let mut before = Before::new();
+        for (undo, _) in self.undos.iter().rev() {
+            match undo {
+                Undo::Put(of, record, document) if of == ns => {
+                    before.insert(*record, document.as_ref());
+                }
+                other if other.namespace() == Some(ns) => return None,
+                _ => {}
+            }
+        }
+        Some(before)
+    }
+
     /// A collection's database as of the commit point.
     pub(crate) fn committed_store(&self, ns: &Namespace) -> Store {
         let mut view = self.store.only(ns);
@@ -255,7 +277,11 @@ mod tests {
 
     fn put(ns: &Namespace, id: u32, retry: Option<Retry>) -> Arc<Entry> {
         let document = doc! { "_id": i64::from(id) };
-        entry(id, Op::Put(ns.clone(), id.into(), Some(document)), retry)
+        entry(
+            id,
+            Op::Put(ns.clone(), id.into(), Some(document.into())),
+            retry,
+        )
     }
 
     #[test]
@@ -263,16 +289,16 @@ mod tests {
         let ns = Namespace::new("db", "c");
         let mut data = Data::default();
         let retry = Retry {
-            session: vec![1],
+            session: [1].into(),
             number: 5,
             statement: 0,
-            outcome: doc! { "n": 1 },
+            outcome: doc! { "n": 1 }.into(),
         };
         data.append(entry(1, Op::Create(ns.clone(), [0; 16], doc! {}), None));
         data.append(put(&ns, 2, None));
         data.append(put(&ns, 3, Some(retry)));
         data.commit(at(2));
-        assert!(data.sessions.contains_key(&vec![1]));
+        assert!(data.sessions.contains_key(&[1][..]));
         let committed = data.committed_store(&ns);
         assert_eq!(committed.collection(&ns).map(|c| c.len()), Some(1));
         assert_eq!(data.roll_back(at(0)), 1, "committed entries stay");

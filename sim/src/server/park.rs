@@ -1,6 +1,6 @@
 //! Commands that wait, and what ends their wait.
 
-use bson::{Document, Timestamp, doc};
+use bson::{Document, Timestamp};
 use mongo_client_core::time::Instant;
 
 use super::{
@@ -8,6 +8,7 @@ use super::{
     concern::{W, WriteConcern},
     failpoint::Injected,
     log::OpTime,
+    reply::Reply,
 };
 use crate::{
     failure::{Failure, MAX_TIME_MS_EXPIRED, PRIMARY_STEPPED_DOWN, Result},
@@ -29,9 +30,9 @@ pub(super) enum Wait {
     Applied(Timestamp),
     Block(After),
     /// That this much is majority-committed; then the reply goes out.
-    Committed(Document, OpTime),
+    Committed(Reply, OpTime),
     /// That so many members have an entry, in the term in which it was written.
-    Concern(Document, OpTime, WriteConcern),
+    Concern(Reply, OpTime, WriteConcern),
     /// That this time is majority-committed; then the command runs.
     Durable(Timestamp),
     /// For the reply of a member, to which a fail point may add a write concern error.
@@ -80,8 +81,9 @@ impl SimServer {
 
     /// Resumes every command whose wait is over.
     pub fn settle(&mut self, now: Instant) {
-        let parked: Vec<u64> = self.parked.iter().copied().collect();
-        for id in parked {
+        let mut next = 0;
+        while let Some(id) = self.parked.range(next..).next().copied() {
+            next = id + 1;
             let busy = self.connections.get(&id).and_then(|c| c.busy.as_ref());
             if !busy.is_some_and(|busy| self.is_over(busy, now)) {
                 continue;
@@ -124,7 +126,7 @@ impl SimServer {
                 "operation exceeded time limit",
             ))
         };
-        let result: Result<Document> = match wait {
+        let result: Result<Reply> = match wait {
             Wait::Forwarded(_) | Wait::Silence | Wait::Set => return,
             Wait::Block(after) => return self.after(id, request, after, now),
             Wait::Hello(_) => Ok(self.hello(id, &request.command, now)),
@@ -158,7 +160,7 @@ impl SimServer {
                 Ok(reply)
             }
         };
-        self.complete(id, request, result, labels, false, now);
+        self.complete(id, request, result, labels, false);
     }
 
     fn stepped_down(&self) -> Failure {
@@ -197,8 +199,8 @@ impl SimServer {
             .take_if(|busy| matches!(busy.wait, Wait::Set))
         {
             self.parked.remove(&id);
-            let result = result.map(|()| doc! {});
-            self.complete(id, busy.request, result, busy.labels, false, now);
+            let result = result.map(|()| Reply::default());
+            self.complete(id, busy.request, result, busy.labels, false);
             self.serve(id, now);
         }
     }

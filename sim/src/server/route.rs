@@ -17,6 +17,7 @@ use super::{
 use crate::{
     failure::{CURSOR_NOT_FOUND, Failure, Result, is_retryable_write},
     store::value::whole,
+    wire::Command,
 };
 
 /// Commands that a router answers itself.
@@ -74,7 +75,7 @@ impl SimServer {
         &mut self,
         connection: u64,
         spec: &Spec,
-        command: &Document,
+        command: &Command,
         injected: &Injected,
     ) -> Result<Done> {
         if OF_MEMBERS.contains(&spec.name) {
@@ -83,10 +84,10 @@ impl SimServer {
                 spec.name
             )));
         }
-        let mut command = command.clone();
+        let mut command = command.to_document();
         let to = match spec.name {
             "getMore" => self.own_cursor(&mut command)?,
-            "killCursors" => return Ok(Done::Reply(self.kill_routed(&command))),
+            "killCursors" => return Ok(Done::reply(self.kill_routed(&command))),
             "aggregate" if writes(&command) => Destination::Primary,
             _ if spec.kind == Kind::Read => Destination::Preferred,
             _ => Destination::Primary,
@@ -174,12 +175,12 @@ impl SimServer {
             reply.insert("errorLabels", retryable_label());
         }
         self.rename_cursor(&busy.request.command, member, &mut reply);
-        self.send(id, &busy.request, false, &reply, now);
+        self.send(id, &busy.request, false, |out| out.all(&reply));
         self.serve(id, now);
     }
 
     /// Gives a member's cursor the id that it has with this router.
-    fn rename_cursor(&mut self, command: &Document, member: Option<usize>, reply: &mut Document) {
+    fn rename_cursor(&mut self, command: &Command, member: Option<usize>, reply: &mut Document) {
         let asked = command.get("getMore").and_then(whole);
         let theirs = reply.get_document("cursor").and_then(|c| c.get_i64("id"));
         let (Ok(theirs), Some(member)) = (theirs, member) else {

@@ -15,10 +15,12 @@ use sha2::Sha256;
 use super::{
     SimServer,
     dispatch::{Call, Done},
+    reply::Reply,
 };
 use crate::{
     failure::{AUTHENTICATION_FAILED, BAD_VALUE, Failure, Result, UNAUTHORIZED},
     store::value::truthy,
+    wire::{Command, Fields},
 };
 
 const ITERATIONS: u32 = 4096;
@@ -132,9 +134,12 @@ fn failed() -> Failure {
     Failure::new(AUTHENTICATION_FAILED, "Authentication failed.")
 }
 
-fn payload(command: &Document) -> Result<&str> {
-    let bytes = command.get_binary_generic("payload").ok();
-    let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
+fn payload(command: &dyn Fields) -> Result<&str> {
+    let bytes = match command.get("payload") {
+        Some(Bson::Binary(binary)) if binary.subtype == BinarySubtype::Generic => &binary.bytes,
+        _ => return Err(failed()),
+    };
+    let text = std::str::from_utf8(bytes).ok();
     text.ok_or_else(failed)
 }
 
@@ -148,7 +153,7 @@ fn step(done: bool, payload: String) -> Document {
 
 pub(super) fn start(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let reply = server.begin_scram(call.connection, call.command)?;
-    Ok(Done::Reply(reply))
+    Ok(Done::reply(reply))
 }
 
 pub(super) fn go_on(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
@@ -160,18 +165,18 @@ pub(super) fn go_on(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     };
     if conversation.proven {
         connection.user = Some(conversation.user.name);
-        return Ok(Done::Reply(step(true, String::new())));
+        return Ok(Done::reply(step(true, String::new())));
     }
     let signature = conversation.prove(payload(call.command)?)?;
     if conversation.skips_empty {
         connection.user = Some(conversation.user.name);
-        return Ok(Done::Reply(step(true, signature)));
+        return Ok(Done::reply(step(true, signature)));
     }
     connection.scram = Some(Conversation {
         proven: true,
         ..conversation
     });
-    Ok(Done::Reply(step(false, signature)))
+    Ok(Done::reply(step(false, signature)))
 }
 
 impl Conversation {
@@ -199,7 +204,7 @@ impl Conversation {
 
 impl SimServer {
     /// Begins a conversation, by `saslStart` or within hello.
-    pub(super) fn begin_scram(&mut self, id: u64, command: &Document) -> Result<Document> {
+    pub(super) fn begin_scram(&mut self, id: u64, command: &dyn Fields) -> Result<Document> {
         let hash = match command.get_str("mechanism").unwrap_or_default() {
             "SCRAM-SHA-1" => Hash::Sha1,
             "SCRAM-SHA-256" => Hash::Sha256,
@@ -218,7 +223,7 @@ impl SimServer {
         let own: [u8; 18] = self.draw_bytes("nonce");
         let nonce = format!("{nonce}{}", BASE64.encode(own));
         let answer = format!("r={nonce},s={},i={ITERATIONS}", BASE64.encode(salt));
-        let options = command.get_document("options").ok();
+        let options = command.get_document("options");
         let conversation = Conversation {
             hash,
             user,
@@ -246,8 +251,8 @@ impl SimServer {
     }
 
     /// What hello tells and begins for a client that will authenticate.
-    pub(super) fn greet_user(&mut self, id: u64, command: &Document, reply: &mut Document) {
-        if let Ok(user) = command.get_str("saslSupportedMechs")
+    pub(super) fn greet_user(&mut self, id: u64, command: &Command, reply: &mut Reply) {
+        if let Some(user) = command.get_str("saslSupportedMechs")
             && self
                 .config
                 .users
@@ -258,7 +263,7 @@ impl SimServer {
             reply.insert("saslSupportedMechs", mechanisms.to_vec());
         }
         // A guess that fails is no error: the client starts over.
-        if let Ok(speculation) = command.get_document("speculativeAuthenticate")
+        if let Some(speculation) = command.get_document("speculativeAuthenticate")
             && let Ok(first) = self.begin_scram(id, speculation)
         {
             reply.insert("speculativeAuthenticate", first);

@@ -214,8 +214,8 @@ impl Config {
     }
 
     /// The addresses of the members of a kind that clients are told of.
-    pub(crate) fn hosts(&self, kind: Visible) -> Vec<&str> {
-        let wanted = |m: &&MemberConfig| {
+    pub(crate) fn hosts(&self, kind: Visible) -> impl Iterator<Item = &str> {
+        let wanted = move |m: &&MemberConfig| {
             !m.hidden
                 && kind
                     == match (m.arbiter, m.priority > 0.0) {
@@ -225,7 +225,7 @@ impl Config {
                     }
         };
         let members = self.members.iter().filter(wanted);
-        members.map(|m| m.address.as_str()).collect()
+        members.map(|m| m.address.as_str())
     }
 
     /// The configuration as `replSetGetConfig` shows it.

@@ -2,27 +2,30 @@
 //!
 //! Variables are put in when an expression is parsed, so that evaluating needs the document alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bson::{Bson, DateTime, Document};
 
 use super::{expression::Expression, value::whole};
-use crate::failure::{FAILED_TO_PARSE, Failure, MISSING_FIELD, Result};
+use crate::{
+    failure::{FAILED_TO_PARSE, Failure, MISSING_FIELD, Result},
+    wire::Fields,
+};
 
 /// The surroundings of a filter, an update or a pipeline.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
-    variables: BTreeMap<String, Bson>,
+    now: Option<Bson>,
+    variables: Arc<BTreeMap<String, Bson>>,
     /// Upper and lower case are the same.
     folds: bool,
 }
 
 impl Scope {
     /// The scope of a command at a time, in milliseconds since 1970.
-    pub(crate) fn of(command: &Document, name: &str, wall: i64) -> Result<Self> {
+    pub(crate) fn of(command: &dyn Fields, name: &str, wall: i64) -> Result<Self> {
         let mut this = Self::default();
-        let now = Bson::DateTime(DateTime::from_millis(wall));
-        this.variables.insert("NOW".to_owned(), now);
+        this.now = Some(Bson::DateTime(DateTime::from_millis(wall)));
         match command.get("let") {
             None => {}
             Some(Bson::Document(given)) => this.declare(given)?,
@@ -54,14 +57,13 @@ impl Scope {
                 return Err(Failure::new(4_890_500, message));
             }
             let value = expression.evaluate(&Document::new());
-            self.variables
-                .insert(name.clone(), value.unwrap_or(Bson::Null));
+            Arc::make_mut(&mut self.variables).insert(name.clone(), value.unwrap_or(Bson::Null));
         }
         Ok(())
     }
 
     /// The same with the collation of a statement, if it has one.
-    pub(crate) fn collated(&self, statement: &Document, name: &str) -> Result<Self> {
+    pub(crate) fn collated(&self, statement: &dyn Fields, name: &str) -> Result<Self> {
         let mut this = self.clone();
         match statement.get("collation") {
             None => {}
@@ -84,7 +86,10 @@ impl Scope {
     }
 
     pub(super) fn variable(&self, name: &str) -> Option<&Bson> {
-        self.variables.get(name)
+        match name {
+            "NOW" => self.now.as_ref(),
+            name => self.variables.get(name),
+        }
     }
 
     pub(crate) fn folds(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Sorting by keys with dotted paths.
 
-use std::cmp::Ordering;
+use std::{borrow::Borrow, cmp::Ordering};
 
 use bson::{Bson, Document};
 
@@ -63,9 +63,9 @@ impl Sort {
     }
 
     /// Sorts; documents that compare equal keep their order.
-    pub(crate) fn apply(&self, documents: &mut [Document]) {
+    pub(crate) fn apply<D: Borrow<Document>>(&self, documents: &mut [D]) {
         if !self.is_empty() {
-            documents.sort_by(|a, b| self.compare(a, b));
+            documents.sort_by(|a, b| self.compare(a.borrow(), b.borrow()));
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 use bson::{Document, doc};
 
 use crate::{
-    Scene,
+    Command, Scene,
     choices::Choices,
     script::{hello_reply, member_reply},
     server::Seen,
@@ -71,8 +71,8 @@ impl Odd {
         }
     }
 
-    fn applies(&self, command: &Document) -> bool {
-        let name = command.keys().next().map_or("", String::as_str);
+    fn applies(&self, command: &Command) -> bool {
+        let name = command.name();
         let writes = ["delete", "findAndModify", "insert", "update"].contains(&name);
         match self.shape {
             Shape::Hello => ["hello", "isMaster", "ismaster"].contains(&name),
@@ -139,7 +139,7 @@ impl Oddities {
         let mut state = self.lock();
         if let Some(odd) = &mut state.odd
             && odd.applies(seen.command)
-            && seen.command.get_str("$db").is_ok()
+            && seen.command.get_str("$db").is_some()
         {
             let reply = odd.reply();
             odd.times -= 1;
@@ -148,9 +148,13 @@ impl Oddities {
             }
             return Some(Scene::Reply(reply, Duration::ZERO));
         }
-        let mut reply = match state.old.as_ref()? {
-            Some(me) => member_reply(seen.command, &[me], me, me)?,
-            None => hello_reply(seen.command)?,
+        let member = state.old.as_ref()?;
+        if !["hello", "isMaster", "ismaster"].contains(&seen.command.name()) {
+            return None;
+        }
+        let mut reply = match member {
+            Some(me) => member_reply(&seen.command.to_document(), &[me], me, me)?,
+            None => hello_reply(&seen.command.to_document())?,
         };
         reply.insert("maxWireVersion", OLD_WIRE);
         Some(Scene::Reply(reply, Duration::ZERO))

@@ -14,6 +14,7 @@ use bson::{
 const DEPTH_MAX: usize = 200;
 
 /// The document at the beginning of the bytes, and what follows it.
+#[cfg(test)]
 pub(super) fn decode(bytes: &[u8]) -> Option<(Document, &[u8])> {
     nested(bytes, 0)
 }
@@ -38,8 +39,91 @@ fn array(bytes: &[u8], depth: usize) -> Option<(Vec<Bson>, &[u8])> {
     Some((values, rest))
 }
 
+/// The documents that follow each other in the bytes.
+pub(super) fn sequence(mut bytes: &[u8]) -> Option<Vec<Bson>> {
+    let mut documents = Vec::new();
+    while !bytes.is_empty() {
+        let (document, rest) = nested(bytes, 0)?;
+        documents.push(Bson::Document(document));
+        bytes = rest;
+    }
+    Some(documents)
+}
+
+/// What follows the document at the beginning of the bytes, all of which is checked as decoding
+/// does it.
+pub(super) fn check(bytes: &[u8], depth: usize) -> Option<&[u8]> {
+    let (mut elements, rest) = split(bytes, depth)?;
+    while let Some((_, _, _, after)) = checked_element(elements, depth)? {
+        elements = after;
+    }
+    Some(rest)
+}
+
+/// The type, key and value of the first element and what follows it, checked as decoding does it;
+/// `Some(None)` when there is none.
+#[expect(
+    clippy::type_complexity,
+    reason = "four parts, named where they are taken"
+)]
+pub(super) fn checked_element(
+    bytes: &[u8],
+    depth: usize,
+) -> Option<Option<(u8, &str, &[u8], &[u8])>> {
+    let Some((kind, rest)) = bytes.split_first() else {
+        return Some(None);
+    };
+    let (key, value) = key(rest)?;
+    let after = skip(*kind, value, depth)?;
+    let value = &value[..value.len() - after.len()];
+    Some(Some((*kind, key, value, after)))
+}
+
+/// The key at the beginning of the bytes, and what follows its zero.
+fn key(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    let key = std::str::from_utf8(&bytes[..end]).ok()?;
+    Some((key, &bytes[end + 1..]))
+}
+
+/// What follows a value of a type.
+fn skip(kind: u8, bytes: &[u8], depth: usize) -> Option<&[u8]> {
+    let fixed = match ElementType::from(kind)? {
+        ElementType::Array | ElementType::EmbeddedDocument => return check(bytes, depth + 1),
+        ElementType::Boolean => match bytes.split_first()? {
+            (0 | 1, rest) => return Some(rest),
+            _ => return None,
+        },
+        ElementType::DateTime
+        | ElementType::Double
+        | ElementType::Int64
+        | ElementType::Timestamp => 8,
+        ElementType::Int32 => 4,
+        ElementType::Null => 0,
+        ElementType::ObjectId => 12,
+        ElementType::String => {
+            let length = usize::try_from(int(bytes)?).ok()?;
+            text(bytes)?;
+            4 + length
+        }
+        ElementType::Binary if bytes.get(4) != Some(&u8::from(BinarySubtype::BinaryOld)) => {
+            5 + usize::try_from(int(bytes)?).ok()?
+        }
+        _ => return rare(kind, bytes).map(|(_, rest)| rest),
+    };
+    bytes.get(fixed..)
+}
+
+/// The string at the beginning of the bytes.
+pub(super) fn text(bytes: &[u8]) -> Option<&str> {
+    let length = usize::try_from(int(bytes)?).ok()?;
+    let text = bytes[4..].get(..length)?;
+    let (end, text) = text.split_last()?;
+    std::str::from_utf8(text).ok().filter(|_| *end == 0)
+}
+
 /// The elements of the document at the beginning of the bytes, and what follows the document.
-fn split(bytes: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(bytes: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
     let length = usize::try_from(int(bytes)?).ok()?;
     if length < 5 || depth > DEPTH_MAX {
         return None;
@@ -54,13 +138,13 @@ fn element(bytes: &[u8], depth: usize) -> Option<Option<(&str, Bson, &[u8])>> {
     let Some((kind, rest)) = bytes.split_first() else {
         return Some(None);
     };
-    let end = rest.iter().position(|byte| *byte == 0)?;
-    let key = std::str::from_utf8(&rest[..end]).ok()?;
-    let (value, after) = value(*kind, &rest[end + 1..], depth)?;
+    let (key, rest) = key(rest)?;
+    let (value, after) = value(*kind, rest, depth)?;
     Some(Some((key, value, after)))
 }
 
-fn value(kind: u8, bytes: &[u8], depth: usize) -> Option<(Bson, &[u8])> {
+/// The value of a type at the beginning of the bytes, and what follows it.
+pub(super) fn value(kind: u8, bytes: &[u8], depth: usize) -> Option<(Bson, &[u8])> {
     let eight = || bytes.split_first_chunk::<8>();
     Some(match ElementType::from(kind)? {
         ElementType::Array => {
@@ -96,11 +180,8 @@ fn value(kind: u8, bytes: &[u8], depth: usize) -> Option<(Bson, &[u8])> {
             (Bson::ObjectId(ObjectId::from_bytes(*bytes)), rest)
         }
         ElementType::String => {
-            let length = usize::try_from(int(bytes)?).ok()?;
-            let (text, rest) = bytes[4..].split_at_checked(length)?;
-            let (end, text) = text.split_last()?;
-            let text = std::str::from_utf8(text).ok().filter(|_| *end == 0)?;
-            (Bson::String(text.to_owned()), rest)
+            let text = text(bytes)?;
+            (Bson::String(text.to_owned()), &bytes[5 + text.len()..])
         }
         ElementType::Timestamp => {
             let (increment, time) = (int(bytes)?, int(bytes.get(4..)?)?);
@@ -180,7 +261,7 @@ pub(crate) fn encode(document: &Document, out: &mut Vec<u8>) -> Option<()> {
 /// Appends what `write` does, between its length and a zero.
 fn enclosed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> Option<()> {
     let start = out.len();
-    out.extend([0; 4]);
+    out.extend_from_slice(&[0; 4]);
     write(out)?;
     out.push(0);
     let length = i32::try_from(out.len() - start).ok()?;
@@ -188,43 +269,60 @@ fn enclosed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Option<()>) -
     Some(())
 }
 
-fn append(key: &str, value: &Bson, out: &mut Vec<u8>) -> Option<()> {
-    if key.bytes().any(|byte| byte == 0) {
+/// Appends an element.
+pub(super) fn append(key: &str, value: &Bson, out: &mut Vec<u8>) -> Option<()> {
+    if key.as_bytes().contains(&0) {
         return None;
     }
     out.push(value.element_type() as u8);
     out.extend_from_slice(key.as_bytes());
     out.push(0);
+    append_value(value, out)
+}
+
+/// Appends the key of an element of an array.
+pub(super) fn index(index: usize, out: &mut Vec<u8>) {
+    if let Ok(digit @ 0..10) = u8::try_from(index) {
+        out.extend_from_slice(&[b'0' + digit, 0]);
+        return;
+    }
+    out.extend_from_slice(index.to_string().as_bytes());
+    out.push(0);
+}
+
+fn append_value(value: &Bson, out: &mut Vec<u8>) -> Option<()> {
     match value {
         Bson::Array(values) => enclosed(out, |out| {
             for (index, value) in values.iter().enumerate() {
-                append(&index.to_string(), value, out)?;
+                out.push(value.element_type() as u8);
+                self::index(index, out);
+                append_value(value, out)?;
             }
             Some(())
         })?,
         Bson::Binary(binary) if binary.subtype != BinarySubtype::BinaryOld => {
             let length = i32::try_from(binary.bytes.len()).ok()?;
-            out.extend(length.to_le_bytes());
+            out.extend_from_slice(&length.to_le_bytes());
             out.push(u8::from(binary.subtype));
             out.extend_from_slice(&binary.bytes);
         }
         Bson::Boolean(flag) => out.push(u8::from(*flag)),
-        Bson::DateTime(time) => out.extend(time.timestamp_millis().to_le_bytes()),
+        Bson::DateTime(time) => out.extend_from_slice(&time.timestamp_millis().to_le_bytes()),
         Bson::Document(document) => encode(document, out)?,
-        Bson::Double(number) => out.extend(number.to_le_bytes()),
-        Bson::Int32(number) => out.extend(number.to_le_bytes()),
-        Bson::Int64(number) => out.extend(number.to_le_bytes()),
+        Bson::Double(number) => out.extend_from_slice(&number.to_le_bytes()),
+        Bson::Int32(number) => out.extend_from_slice(&number.to_le_bytes()),
+        Bson::Int64(number) => out.extend_from_slice(&number.to_le_bytes()),
         Bson::Null => {}
-        Bson::ObjectId(id) => out.extend(id.bytes()),
+        Bson::ObjectId(id) => out.extend_from_slice(&id.bytes()),
         Bson::String(text) => {
             let length = i32::try_from(text.len() + 1).ok()?;
-            out.extend(length.to_le_bytes());
+            out.extend_from_slice(&length.to_le_bytes());
             out.extend_from_slice(text.as_bytes());
             out.push(0);
         }
         Bson::Timestamp(time) => {
-            out.extend(time.increment.to_le_bytes());
-            out.extend(time.time.to_le_bytes());
+            out.extend_from_slice(&time.increment.to_le_bytes());
+            out.extend_from_slice(&time.time.to_le_bytes());
         }
         rare => {
             let mut alone = Document::new();
@@ -299,7 +397,8 @@ mod tests {
             let mut wrong = bytes.clone();
             for byte in [0, 1, 0x7f, 0xff] {
                 wrong[end] = byte;
-                let _ = decode(&wrong);
+                let rest = decode(&wrong).map(|(_, rest)| rest);
+                assert_eq!(check(&wrong, 0), rest, "{byte} at {end}");
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 
 use super::{cursors::Found, document};
@@ -26,11 +28,11 @@ use crate::{
 };
 
 pub(in crate::server) fn ping(_server: &mut SimServer, _call: &Call<'_>) -> Result<Done> {
-    Ok(Done::Reply(Document::new()))
+    Ok(Done::reply(Document::new()))
 }
 
 pub(in crate::server) fn build_info(_server: &mut SimServer, _call: &Call<'_>) -> Result<Done> {
-    Ok(Done::Reply(doc! {
+    Ok(Done::reply(doc! {
         "version": "6.0.5",
         "gitVersion": "simulated",
         "modules": [],
@@ -43,7 +45,7 @@ pub(in crate::server) fn build_info(_server: &mut SimServer, _call: &Call<'_>) -
 
 pub(in crate::server) fn end_sessions(_server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     match call.command.get("endSessions") {
-        Some(Bson::Array(_)) => Ok(Done::Reply(Document::new())),
+        Some(Bson::Array(_)) => Ok(Done::reply(Document::new())),
         other => {
             let found = other.unwrap_or(&Bson::Null);
             Err(super::wrong_type(
@@ -61,12 +63,12 @@ pub(in crate::server) fn configure_fail_point(
     call: &Call<'_>,
 ) -> Result<Done> {
     let point = match call.command.get_str("configureFailPoint") {
-        Ok(TRANSACTIONAL_WRITE) => &mut server.transactional_write,
+        Some(TRANSACTIONAL_WRITE) => &mut server.transactional_write,
         _ => &mut server.fail_point,
     };
     let count = point.configure(call.command)?;
     let count = i32::try_from(count).unwrap_or(i32::MAX);
-    Ok(Done::Reply(doc! { "count": count }))
+    Ok(Done::reply(doc! { "count": count }))
 }
 
 pub(in crate::server) fn create(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
@@ -76,7 +78,7 @@ pub(in crate::server) fn create(server: &mut SimServer, call: &Call<'_>) -> Resu
         return Err(Failure::new(NAMESPACE_EXISTS, message));
     }
     server.create_collection(&ns, Document::new(), call);
-    Ok(Done::Reply(Document::new()))
+    Ok(Done::reply(Document::new()))
 }
 
 pub(in crate::server) fn drop(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
@@ -87,7 +89,7 @@ pub(in crate::server) fn drop(server: &mut SimServer, call: &Call<'_>) -> Result
     let indexes = i32::try_from(collection.indexes.len()).unwrap_or(i32::MAX);
     let shown = ns.to_string();
     server.write(Op::Drop(ns), None, call.now);
-    Ok(Done::Reply(doc! { "nIndexesWas": indexes, "ns": shown }))
+    Ok(Done::reply(doc! { "nIndexesWas": indexes, "ns": shown }))
 }
 
 pub(in crate::server) fn drop_database(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
@@ -100,12 +102,12 @@ pub(in crate::server) fn drop_database(server: &mut SimServer, call: &Call<'_>) 
         let ns = Namespace::new(call.database, name);
         server.write(Op::Drop(ns), None, call.now);
     }
-    Ok(Done::Reply(Document::new()))
+    Ok(Done::reply(Document::new()))
 }
 
 pub(in crate::server) fn list_collections(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let filter = Filter::parse(
-        &document(call.command, "listCollections", "filter")?,
+        &*document(call.command, "listCollections", "filter")?,
         &Scope::default(),
     )?;
     let name_only = call.command.get("nameOnly").is_some_and(truthy);
@@ -128,18 +130,18 @@ pub(in crate::server) fn list_collections(server: &mut SimServer, call: &Call<'_
         }
     }
     let cursor = document(call.command, "listCollections", "cursor")?;
-    let size = super::natural(&cursor, "batchSize")?.unwrap_or(usize::MAX);
+    let size = super::natural(&*cursor, "batchSize")?.unwrap_or(usize::MAX);
     let found = Found {
         namespace: format!("{}.$cmd.listCollections", call.database),
-        documents: found.into(),
+        documents: found.into_iter().map(Arc::new).collect(),
         knows_end: true,
     };
-    Ok(Done::Reply(server.open_cursor(found, size, false)))
+    Ok(server.open_cursor(found, size, false, call))
 }
 
 pub(in crate::server) fn list_databases(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let filter = Filter::parse(
-        &document(call.command, "listDatabases", "filter")?,
+        &*document(call.command, "listDatabases", "filter")?,
         &Scope::default(),
     )?;
     let name_only = call.command.get("nameOnly").is_some_and(truthy);
@@ -166,7 +168,7 @@ pub(in crate::server) fn list_databases(server: &mut SimServer, call: &Call<'_>)
         reply.insert("totalSize", total);
         reply.insert("totalSizeMb", total / (1024 * 1024));
     }
-    Ok(Done::Reply(reply))
+    Ok(Done::reply(reply))
 }
 
 pub(in crate::server) fn get_config(server: &mut SimServer, _call: &Call<'_>) -> Result<Done> {
@@ -174,7 +176,7 @@ pub(in crate::server) fn get_config(server: &mut SimServer, _call: &Call<'_>) ->
         return Err(Failure::new(NO_REPLICATION, "not running with --replSet"));
     };
     match &member.config {
-        Some(config) => Ok(Done::Reply(doc! { "config": config.show(&member.set) })),
+        Some(config) => Ok(Done::reply(doc! { "config": config.show(&member.set) })),
         None => Err(Failure::new(94, "no replset config has been received")),
     }
 }
@@ -183,7 +185,7 @@ pub(in crate::server) fn reconfigure(server: &mut SimServer, call: &Call<'_>) ->
     let Some(member) = &server.membership else {
         return Err(Failure::new(NO_REPLICATION, "not running with --replSet"));
     };
-    let Ok(config) = call.command.get_document("replSetReconfig") else {
+    let Some(config) = call.command.get_document("replSetReconfig") else {
         // The real server gives no code here.
         return Err(Failure::new(0, "no configuration specified"));
     };

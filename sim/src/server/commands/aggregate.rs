@@ -1,6 +1,8 @@
 //! aggregate: pipelines over a collection or the server's sessions, and what `$out` and `$merge`
 //! write.
 
+use std::sync::Arc;
+
 use bson::{Binary, Bson, DateTime, Document, doc, spec::BinarySubtype};
 
 use super::{
@@ -60,7 +62,8 @@ pub(in crate::server) fn run(server: &mut SimServer, call: &Call<'_>) -> Result<
             let everything = Filter::parse(&Document::new(), &scope)?;
             let collation = "Collation: { locale: \"simple\" }\n";
             check_hint(server, ns, call.command, &Document::new(), collation)?;
-            (ns.to_string(), visible(server, call, ns, &everything)?)
+            let found = visible(server, call, ns, &everything)?.into_iter();
+            (ns.to_string(), found.map(Arc::unwrap_or_clone).collect())
         }
     };
     let mut documents = pipeline.run(documents).map_err(by_executor)?;
@@ -69,11 +72,10 @@ pub(in crate::server) fn run(server: &mut SimServer, call: &Call<'_>) -> Result<
     }
     let found = Found {
         namespace: name,
-        documents: documents.into(),
+        documents: documents.into_iter().map(Arc::new).collect(),
         knows_end: false,
     };
-    let reply = server.open_cursor(found, batch_size, false);
-    Ok(Done::Reply(server.at_snapshot(reply, call)))
+    Ok(server.open_cursor(found, batch_size, false, call))
 }
 
 /// The collection that the command names; `None` for the database as a whole.
@@ -103,12 +105,7 @@ fn source(call: &Call<'_>, stages: &[Bson]) -> Result<Option<Namespace>> {
 
 /// The sessions that the server knows of: that of the command itself.
 fn sessions(server: &SimServer, call: &Call<'_>) -> Vec<Document> {
-    let Some(id) = call
-        .command
-        .get_document("lsid")
-        .ok()
-        .and_then(|l| l.get("id"))
-    else {
+    let Some(id) = call.command.get_document("lsid").and_then(|l| l.get("id")) else {
         return Vec::new();
     };
     // Without users a session belongs to the hash of an empty name.
@@ -163,7 +160,7 @@ fn write(
         )));
     }
     let database = target.database.as_deref().unwrap_or(call.database);
-    let ns = Namespace::new(database, &target.collection);
+    let ns = Namespace::new(database, target.collection.as_str());
     if target.collection.is_empty() || target.collection.contains(['$', '\0']) {
         let message = format!("Invalid {stage} target namespace, {ns}");
         return Err(Failure::new(INVALID_NAMESPACE, message));
@@ -189,7 +186,7 @@ fn replace(
         aside.apply(&Op::CreateIndex(ns.clone(), index.clone()));
     }
     for document in &documents {
-        let planned = aside.plan_insert(ns, super::crud::with_id(server, document.clone()));
+        let planned = aside.plan_insert(ns, super::crud::with_id(server, document.clone()).into());
         aside.apply(&planned.map_err(by_executor)?);
     }
     if indexes.is_some() {
@@ -218,7 +215,7 @@ fn merge_all(
 ) -> Result<()> {
     server.ensure(ns, call);
     for document in documents {
-        let document = super::crud::with_id(server, document);
+        let document = Arc::new(super::crud::with_id(server, document));
         let id = doc! { "_id": document.get("_id").cloned().unwrap_or(Bson::Null) };
         let filter = Filter::parse(&id, &Scope::default())?;
         let collection = server.data.store.collection(ns);
@@ -233,13 +230,13 @@ fn merge_all(
             (Some((record, _)), Matched::Replace, _) => {
                 server.data.store.plan_replace(ns, record, document)
             }
-            (Some((record, mut before)), Matched::Merge, _) => {
-                let unchanged = before.clone();
-                before.extend(document);
-                if before == unchanged {
+            (Some((record, unchanged)), Matched::Merge, _) => {
+                let mut before = Document::clone(&unchanged);
+                before.extend(Arc::unwrap_or_clone(document));
+                if before == *unchanged {
                     continue;
                 }
-                server.data.store.plan_replace(ns, record, before)
+                server.data.store.plan_replace(ns, record, before.into())
             }
             (Some(_), Matched::Fail, _) | (None, _, NotMatched::Insert) => {
                 server.data.store.plan_insert(ns, document)

@@ -1,5 +1,7 @@
 //! insert, update, delete and findAndModify, with the deduplication of retried statements.
 
+use std::sync::Arc;
+
 use bson::{Bson, Document, doc};
 
 use super::{missing, read::check_hint, statements};
@@ -19,6 +21,7 @@ use crate::{
         update::Update,
         value::{truthy, whole},
     },
+    wire::Fields,
 };
 
 /// What the statements of a command add up to.
@@ -75,7 +78,7 @@ fn each<T>(
     server: &mut SimServer,
     call: &Call<'_>,
     items: Vec<T>,
-    run: impl Fn(&mut SimServer, &Call<'_>, T, i32) -> Result<Document>,
+    run: impl Fn(&mut SimServer, &Call<'_>, T, i32) -> Result<Arc<Document>>,
 ) -> Tally {
     let ordered = call.command.get("ordered").is_none_or(truthy);
     let first = first_statement(call);
@@ -112,7 +115,7 @@ fn first_statement(call: &Call<'_>) -> i32 {
 }
 
 /// What an earlier attempt of a retryable write has done.
-fn done(server: &SimServer, call: &Call<'_>, statement: i32) -> Option<(Document, OpTime)> {
+fn done(server: &SimServer, call: &Call<'_>, statement: i32) -> Option<(Arc<Document>, OpTime)> {
     let (session, number) = call.retry.as_ref()?;
     let writes = server.data.sessions.get(session)?;
     (writes.number == *number)
@@ -126,7 +129,7 @@ fn write(
     call: &Call<'_>,
     op: Op,
     statement: i32,
-    outcome: &Document,
+    outcome: Arc<Document>,
 ) -> Result<()> {
     if let Some((_, number)) = &call.retry
         && let Some((close, code)) = server.transactional_write.enter_write()
@@ -146,7 +149,7 @@ fn write(
         session,
         number,
         statement,
-        outcome: outcome.clone(),
+        outcome,
     });
     server.write(op, retry, call.now);
     Ok(())
@@ -161,16 +164,19 @@ pub(in crate::server) fn insert(server: &mut SimServer, call: &Call<'_>) -> Resu
         call,
         documents,
         |server, call, document, statement| {
-            let document = with_id(server, document);
-            server.data.store.plan_insert(&ns, document.clone())?;
-            server.ensure(&ns, call);
-            let op = server.data.store.plan_insert(&ns, document)?;
-            let outcome = doc! { "n": 1 };
-            write(server, call, op, statement, &outcome)?;
+            let document = Arc::new(with_id(server, document.clone()));
+            let planned = server.data.store.plan_insert(&ns, Arc::clone(&document))?;
+            let op = if server.ensure(&ns, call) {
+                server.data.store.plan_insert(&ns, document)?
+            } else {
+                planned
+            };
+            let outcome = Arc::new(doc! { "n": 1 });
+            write(server, call, op, statement, Arc::clone(&outcome))?;
             Ok(outcome)
         },
     );
-    Ok(Done::Reply(tally.reply(server, call, false)))
+    Ok(Done::reply(tally.reply(server, call, false)))
 }
 
 fn check_batch(length: usize) -> Result<()> {
@@ -184,6 +190,9 @@ fn check_batch(length: usize) -> Result<()> {
 
 /// The document with its `_id` in front, made up if it has none.
 pub(super) fn with_id(server: &mut SimServer, mut document: Document) -> Document {
+    if document.keys().next().is_some_and(|first| first == "_id") {
+        return document;
+    }
     let id = match document.remove("_id") {
         Some(id) => id,
         None => Bson::ObjectId(bson::oid::ObjectId::from_bytes(server.draw_bytes("_id"))),
@@ -211,11 +220,11 @@ fn check_fields(
     Ok(())
 }
 
-struct Updating {
+struct Updating<'a> {
     /// The statement itself.
-    whole: Document,
-    filter: Document,
-    update: Bson,
+    whole: &'a Document,
+    filter: &'a Document,
+    update: &'a Bson,
     array_filters: Option<Vec<Document>>,
     multi: bool,
     upsert: bool,
@@ -223,7 +232,7 @@ struct Updating {
 }
 
 /// The list of array filters that a statement or command may have.
-fn array_filters(statement: &Document, prefix: &str) -> Result<Option<Vec<Document>>> {
+fn array_filters(statement: &dyn Fields, prefix: &str) -> Result<Option<Vec<Document>>> {
     let values = match statement.get("arrayFilters") {
         None => return Ok(None),
         Some(Bson::Array(values)) => values,
@@ -257,22 +266,22 @@ pub(in crate::server) fn update(server: &mut SimServer, call: &Call<'_>) -> Resu
     let scope = Scope::of(call.command, "update", server.wall(call.now))?;
     let mut parsed = Vec::new();
     for statement in statements(call, "updates")? {
-        check_fields(&statement, "update.updates", &known, &left_out)?;
+        check_fields(statement, "update.updates", &known, &left_out)?;
         let filter = statement.get_document("q");
-        let filter = filter.map_err(|_| missing("update.updates", "q"))?.clone();
-        let update = statement.get("u").cloned();
+        let filter = filter.map_err(|_| missing("update.updates", "q"))?;
+        let update = statement.get("u");
         let update = update.ok_or_else(|| missing("update.updates", "u"))?;
         if !matches!(update, Bson::Document(_) | Bson::Array(_)) {
             let message = "Update argument must be either an object or an array";
             return Err(Failure::new(FAILED_TO_PARSE, message));
         }
-        if let Bson::Array(stages) = &update {
+        if let Bson::Array(stages) = update {
             // A stage without a name that is known fails the whole command.
             named(stages)?;
         }
         parsed.push(Updating {
-            array_filters: array_filters(&statement, "update.updates")?,
-            scope: scope.collated(&statement, "update.updates")?,
+            array_filters: array_filters(statement, "update.updates")?,
+            scope: scope.collated(statement, "update.updates")?,
             filter,
             update,
             multi: statement.get("multi").is_some_and(truthy),
@@ -284,55 +293,52 @@ pub(in crate::server) fn update(server: &mut SimServer, call: &Call<'_>) -> Resu
     let tally = each(server, call, parsed, |server, call, updating, statement| {
         update_one(server, call, &ns, &updating, statement)
     });
-    Ok(Done::Reply(tally.reply(server, call, true)))
+    Ok(Done::reply(tally.reply(server, call, true)))
 }
 
 fn update_one(
     server: &mut SimServer,
     call: &Call<'_>,
     ns: &Namespace,
-    updating: &Updating,
+    updating: &Updating<'_>,
     statement: i32,
-) -> Result<Document> {
+) -> Result<Arc<Document>> {
     if updating.multi && call.retry.is_some() {
         let message = "Cannot use (or request) retryable writes with multi=true";
         return Err(Failure::new(INVALID_OPTIONS, message));
     }
     let filters = updating.array_filters.as_deref();
     let scope = &updating.scope;
-    let update = Update::parse(&updating.update, updating.multi, filters, scope)?;
-    let filter = Filter::parse(&updating.filter, scope)?;
-    check_hint(server, ns, &updating.whole, &updating.filter, SIMPLE)?;
+    let update = Update::parse(updating.update, updating.multi, filters, scope)?;
+    let filter = Filter::parse(updating.filter, scope)?;
+    check_hint(server, ns, updating.whole, updating.filter, SIMPLE)?;
     let found = matching(server, ns, &filter, updating.multi);
     if found.is_empty() {
         if !updating.upsert {
-            return Ok(doc! { "n": 0, "nModified": 0 });
+            return Ok(Arc::new(doc! { "n": 0, "nModified": 0 }));
         }
-        let document = with_id(server, update.insert(&filter)?);
+        let document = Arc::new(with_id(server, update.insert(&filter)?));
         let id = document.get("_id").cloned().unwrap_or(Bson::Null);
         server.data.store.plan_insert(ns, document.clone())?;
         server.ensure(ns, call);
         let op = server.data.store.plan_insert(ns, document)?;
-        let outcome = doc! { "n": 1, "nModified": 0, "upserted": id };
-        write(server, call, op, statement, &outcome)?;
+        let outcome = Arc::new(doc! { "n": 1, "nModified": 0, "upserted": id });
+        write(server, call, op, statement, Arc::clone(&outcome))?;
         return Ok(outcome);
     }
-    let mut outcome = doc! { "n": 0, "nModified": 0 };
     let (mut matched, mut modified) = (0, 0);
     for (record, before) in found {
         matched += 1;
         let after = update.apply(&before, &filter)?;
-        if after == before {
+        if after == *before {
             continue;
         }
         modified += 1;
-        let op = server.data.store.plan_replace(ns, record, after)?;
-        outcome = doc! { "n": matched, "nModified": modified };
-        write(server, call, op, statement, &outcome)?;
+        let op = server.data.store.plan_replace(ns, record, after.into())?;
+        let outcome = doc! { "n": matched, "nModified": modified };
+        write(server, call, op, statement, outcome.into())?;
     }
-    outcome.insert("n", matched);
-    outcome.insert("nModified", modified);
-    Ok(outcome)
+    Ok(Arc::new(doc! { "n": matched, "nModified": modified }))
 }
 
 fn matching(
@@ -340,14 +346,14 @@ fn matching(
     ns: &Namespace,
     filter: &Filter,
     multi: bool,
-) -> Vec<(u64, Document)> {
+) -> Vec<(u64, Arc<Document>)> {
     let limit = if multi { usize::MAX } else { 1 };
     let Some(collection) = server.data.store.collection(ns) else {
         return Vec::new();
     };
     let found = collection.find(filter).take(limit);
     found
-        .map(|(record, document)| (record, document.clone()))
+        .map(|(record, document)| (record, Arc::clone(document)))
         .collect()
 }
 
@@ -357,18 +363,18 @@ pub(in crate::server) fn delete(server: &mut SimServer, call: &Call<'_>) -> Resu
     let scope = Scope::of(call.command, "delete", server.wall(call.now))?;
     for statement in statements(call, "deletes")? {
         check_fields(
-            &statement,
+            statement,
             "delete.deletes",
             &["collation", "hint", "limit", "q"],
             &[],
         )?;
         let filter = statement.get_document("q");
-        let filter = filter.map_err(|_| missing("delete.deletes", "q"))?.clone();
+        let filter = filter.map_err(|_| missing("delete.deletes", "q"))?;
         let limit = statement.get("limit");
         let limit = limit.ok_or_else(|| missing("delete.deletes", "limit"))?;
         match whole(limit) {
             Some(limit @ 0..=1) => {
-                let scope = scope.collated(&statement, "delete.deletes")?;
+                let scope = scope.collated(statement, "delete.deletes")?;
                 parsed.push((statement, filter, scope, limit == 0));
             }
             other => {
@@ -389,8 +395,8 @@ pub(in crate::server) fn delete(server: &mut SimServer, call: &Call<'_>) -> Resu
                 let message = "Cannot use (or request) retryable writes with limit=0";
                 return Err(Failure::new(INVALID_OPTIONS, message));
             }
-            let filter = Filter::parse(&condition, &scope)?;
-            check_hint(server, &ns, &whole, &condition, "")?;
+            let filter = Filter::parse(condition, &scope)?;
+            check_hint(server, &ns, whole, condition, "")?;
             let mut n = 0;
             for (record, _) in matching(server, &ns, &filter, multi) {
                 n += 1;
@@ -399,13 +405,13 @@ pub(in crate::server) fn delete(server: &mut SimServer, call: &Call<'_>) -> Resu
                     call,
                     Op::Put(ns.clone(), record, None),
                     statement,
-                    &doc! { "n": n },
+                    doc! { "n": n }.into(),
                 )?;
             }
-            Ok(doc! { "n": n })
+            Ok(doc! { "n": n }.into())
         },
     );
-    Ok(Done::Reply(tally.reply(server, call, false)))
+    Ok(Done::reply(tally.reply(server, call, false)))
 }
 
 pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
@@ -433,15 +439,16 @@ pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>
     if remove && filters.is_some() {
         return refuse("Cannot specify arrayFilters and remove=true");
     }
-    if let Some((mut outcome, _)) = done(server, call, statement) {
+    if let Some((outcome, _)) = done(server, call, statement) {
+        let mut outcome = Arc::unwrap_or_clone(outcome);
         outcome.insert("retriedStmtId", statement);
-        return Ok(Done::Reply(outcome));
+        return Ok(Done::reply(outcome));
     }
     let scope = Scope::of(command, call.name, server.wall(call.now))?;
     let condition = super::document(command, call.name, "query")?;
     let filter = Filter::parse(&condition, &scope)?;
-    let sort = Sort::parse(&super::document(command, call.name, "sort")?, &scope)?;
-    let fields = Projection::parse(&super::document(command, call.name, "fields")?, &scope)?;
+    let sort = Sort::parse(&*super::document(command, call.name, "sort")?, &scope)?;
+    let fields = Projection::parse(&*super::document(command, call.name, "fields")?, &scope)?;
     let update = command.get("update");
     let update = update.map(|update| Update::parse(update, false, filters.as_deref(), &scope));
     let update = update.transpose()?;
@@ -453,27 +460,30 @@ pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>
     };
     let found = chosen(server, &ns, &filter, &sort);
     let (op, outcome) = match (update, found) {
-        (None, None) => return Ok(Done::Reply(outcome(doc! { "n": 0 }, None))),
+        (None, None) => return Ok(Done::reply(outcome(doc! { "n": 0 }, None))),
         (None, Some((record, before))) => {
             let outcome = outcome(doc! { "n": 1 }, Some(shown(&before)));
             (Op::Put(ns, record, None), outcome)
         }
         (Some(update), Some((record, before))) => {
             let after = update.apply(&before, &filter).map_err(by_executor)?;
-            let value = shown(if new { &after } else { &before });
+            let value = shown(if new { &after } else { &*before });
             let outcome = outcome(doc! { "n": 1, "updatedExisting": true }, Some(value));
-            if after == before {
-                return Ok(Done::Reply(outcome));
+            if after == *before {
+                return Ok(Done::reply(outcome));
             }
-            let op = server.data.store.plan_replace(&ns, record, after);
+            let op = server.data.store.plan_replace(&ns, record, after.into());
             (op.map_err(by_executor)?, outcome)
         }
         (Some(update), None) => {
             if !upsert {
                 let last = doc! { "n": 0, "updatedExisting": false };
-                return Ok(Done::Reply(outcome(last, None)));
+                return Ok(Done::reply(outcome(last, None)));
             }
-            let document = with_id(server, update.insert(&filter).map_err(by_executor)?);
+            let document = Arc::new(with_id(
+                server,
+                update.insert(&filter).map_err(by_executor)?,
+            ));
             let id = document.get("_id").cloned().unwrap_or(Bson::Null);
             let last = doc! { "n": 1, "updatedExisting": false, "upserted": id };
             let outcome = outcome(last, new.then(|| shown(&document)));
@@ -483,8 +493,9 @@ pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>
             (server.data.store.plan_insert(&ns, document)?, outcome)
         }
     };
-    write(server, call, op, statement, &outcome).map_err(by_executor)?;
-    Ok(Done::Reply(outcome))
+    let reply = outcome.clone();
+    write(server, call, op, statement, outcome.into()).map_err(by_executor)?;
+    Ok(Done::reply(reply))
 }
 
 /// A failure of findAndModify while it touches documents.
@@ -509,12 +520,12 @@ fn chosen(
     ns: &Namespace,
     filter: &Filter,
     sort: &Sort,
-) -> Option<(u64, Document)> {
+) -> Option<(u64, Arc<Document>)> {
     let all = matching(server, ns, filter, !sort.is_empty());
     if sort.is_empty() {
         return all.into_iter().next();
     }
-    let mut documents: Vec<Document> = all.iter().map(|(_, d)| d.clone()).collect();
+    let mut documents: Vec<Arc<Document>> = all.iter().map(|(_, d)| Arc::clone(d)).collect();
     sort.apply(&mut documents);
     let first = documents.into_iter().next()?;
     all.into_iter().find(|(_, document)| *document == first)

@@ -1,6 +1,6 @@
 //! Cursors: batches, getMore and killCursors.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bson::{Bson, Document, doc};
 
@@ -9,8 +9,11 @@ use crate::{
     failure::{CURSOR_NOT_FOUND, Failure, INVALID_NAMESPACE, Result, UNAUTHORIZED},
     server::{
         SimServer,
+        concern::Level,
         dispatch::{Call, Done},
+        reply::Reply,
     },
+    wire::Items,
 };
 
 /// The most bytes of documents in a batch.
@@ -19,7 +22,7 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What is left of a query.
 pub(crate) struct Cursor {
     namespace: String,
-    documents: VecDeque<Document>,
+    documents: VecDeque<Arc<Document>>,
     /// Whether the query itself tells that nothing follows its last document; without that, a batch
     /// that is full leaves the cursor open.
     knows_end: bool,
@@ -28,7 +31,7 @@ pub(crate) struct Cursor {
 /// The result of a query before its first batch.
 pub(super) struct Found {
     pub(super) namespace: String,
-    pub(super) documents: VecDeque<Document>,
+    pub(super) documents: VecDeque<Arc<Document>>,
     pub(super) knows_end: bool,
 }
 
@@ -39,21 +42,33 @@ impl SimServer {
         found: Found,
         batch_size: usize,
         single: bool,
-    ) -> Document {
+        call: &Call<'_>,
+    ) -> Done {
         let mut cursor = Cursor {
-            namespace: found.namespace.clone(),
+            namespace: found.namespace,
             documents: found.documents,
             knows_end: found.knows_end,
         };
-        let (batch, open) = cursor.batch(batch_size);
-        let id = if open && !single {
-            let id = self.cursor_id();
+        let mut open = None;
+        let mut reply = Reply::written(|out| {
+            out.document("cursor", |out| {
+                let mut more = false;
+                out.array("firstBatch", |out| more = cursor.batch(batch_size, out));
+                let id = if more && !single { self.cursor_id() } else { 0 };
+                out.long("id", id);
+                out.text("ns", &cursor.namespace);
+                // The time of the snapshot that it was read from.
+                if let Level::Snapshot(at) = call.level {
+                    out.timestamp("atClusterTime", at);
+                }
+                open = (id != 0).then_some(id);
+            });
+        });
+        if let Some(id) = open {
+            reply.cursor = id;
             self.cursors.insert(id, cursor);
-            id
-        } else {
-            0
-        };
-        doc! { "cursor": { "firstBatch": batch, "id": id, "ns": found.namespace } }
+        }
+        Done::reply(reply)
     }
 
     pub(in crate::server) fn cursor_id(&mut self) -> i64 {
@@ -68,27 +83,24 @@ impl SimServer {
 }
 
 impl Cursor {
-    /// The next documents, and whether there may be more.
-    fn batch(&mut self, size: usize) -> (Vec<Document>, bool) {
-        let mut batch = Vec::new();
-        let (mut bytes, mut encoded) = (0, Vec::new());
-        while batch.len() < size {
+    /// Writes the next documents; whether there may be more.
+    fn batch(&mut self, size: usize, out: &mut Items<'_>) -> bool {
+        let mut bytes = 0;
+        for n in 0..size {
             let Some(document) = self.documents.front() else {
-                return (batch, false);
+                return false;
             };
+            let mark = out.mark();
+            bytes += out.document(document);
             // A document that is alone is sent whatever its size.
-            if !batch.is_empty() || self.documents.len() > 1 {
-                encoded.clear();
-                crate::wire::document::encode(document, &mut encoded);
-                bytes += encoded.len();
+            if bytes > BATCH_BYTES_MAX && n > 0 {
+                out.back(mark);
+                return true;
             }
-            if bytes > BATCH_BYTES_MAX && !batch.is_empty() {
-                return (batch, true);
-            }
-            batch.extend(self.documents.pop_front());
+            self.documents.pop_front();
         }
         let ended = self.documents.is_empty() && self.knows_end && size > 0;
-        (batch, !ended)
+        !ended
     }
 }
 
@@ -120,13 +132,22 @@ pub(in crate::server) fn get_more(server: &mut SimServer, call: &Call<'_>) -> Re
         );
         return Err(Failure::new(UNAUTHORIZED, message));
     }
-    let (batch, open) = cursor.batch(size.unwrap_or(usize::MAX));
-    if !open {
+    let mut open = false;
+    let mut reply = Reply::written(|out| {
+        out.document("cursor", |out| {
+            out.array("nextBatch", |out| {
+                open = cursor.batch(size.unwrap_or(usize::MAX), out);
+            });
+            out.long("id", if open { id } else { 0 });
+            out.text("ns", &asked);
+        });
+    });
+    if open {
+        reply.cursor = id;
+    } else {
         server.cursors.remove(&id);
     }
-    let id = if open { id } else { 0 };
-    let reply = doc! { "cursor": { "nextBatch": batch, "id": id, "ns": asked } };
-    Ok(Done::Reply(reply))
+    Ok(Done::reply(reply))
 }
 
 pub(in crate::server) fn kill(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
@@ -142,7 +163,7 @@ pub(in crate::server) fn kill(server: &mut SimServer, call: &Call<'_>) -> Result
             None => unknown.push(id),
         }
     }
-    Ok(Done::Reply(doc! {
+    Ok(Done::reply(doc! {
         "cursorsKilled": killed,
         "cursorsNotFound": unknown,
         "cursorsAlive": [],

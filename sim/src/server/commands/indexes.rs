@@ -1,5 +1,7 @@
 //! createIndexes, listIndexes and dropIndexes.
 
+use std::sync::Arc;
+
 use bson::{Bson, Document, doc};
 
 use super::{cursors::Found, statements};
@@ -25,7 +27,7 @@ pub(in crate::server) fn create(server: &mut SimServer, call: &Call<'_>) -> Resu
         let message = "Must specify at least one index to create";
         return Err(Failure::new(BAD_VALUE, message));
     }
-    let indexes = specs.iter().map(parse).collect::<Result<Vec<_>>>()?;
+    let indexes = specs.into_iter().map(parse).collect::<Result<Vec<_>>>()?;
     let existing = server.data.store.collection(&ns).map(|c| c.indexes.clone());
     let is_new = existing.is_none();
     let mut known = existing.unwrap_or_else(|| vec![Index::new("_id_", &doc! { "_id": 1 })]);
@@ -52,7 +54,7 @@ pub(in crate::server) fn create(server: &mut SimServer, call: &Call<'_>) -> Resu
     } else {
         reply.insert("note", "all indexes already exist");
     }
-    Ok(Done::Reply(reply))
+    Ok(Done::reply(reply))
 }
 
 fn parse(spec: &Document) -> Result<Index> {
@@ -131,13 +133,13 @@ pub(in crate::server) fn list(server: &mut SimServer, call: &Call<'_>) -> Result
     };
     let specs: Vec<Document> = collection.indexes.iter().map(|i| i.spec.clone()).collect();
     let size = super::document(call.command, "listIndexes", "cursor")?;
-    let size = super::natural(&size, "batchSize")?.unwrap_or(usize::MAX);
+    let size = super::natural(&*size, "batchSize")?.unwrap_or(usize::MAX);
     let found = Found {
         namespace: ns.to_string(),
-        documents: specs.into(),
+        documents: specs.into_iter().map(Arc::new).collect(),
         knows_end: true,
     };
-    Ok(Done::Reply(server.open_cursor(found, size, false)))
+    Ok(server.open_cursor(found, size, false, call))
 }
 
 pub(in crate::server) fn drop(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
@@ -183,5 +185,5 @@ pub(in crate::server) fn drop(server: &mut SimServer, call: &Call<'_>) -> Result
     for name in dropped {
         server.write(Op::DropIndex(ns.clone(), name), None, call.now);
     }
-    Ok(Done::Reply(reply))
+    Ok(Done::reply(reply))
 }

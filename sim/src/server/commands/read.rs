@@ -1,6 +1,6 @@
 //! find, count and distinct.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bson::{Bson, Document, doc};
 
@@ -20,6 +20,7 @@ use crate::{
         sort::Sort,
         value::{Key, show, show_document, truthy, whole},
     },
+    wire::Fields,
 };
 
 pub(super) const FIRST_BATCH: usize = 101;
@@ -30,9 +31,15 @@ pub(super) fn visible(
     call: &Call<'_>,
     ns: &Namespace,
     filter: &Filter,
-) -> Result<Vec<Document>> {
+) -> Result<Vec<Arc<Document>>> {
     let view = match call.level {
-        Level::Majority if server.membership.is_some() => Some(server.data.committed_store(ns)),
+        Level::Majority if server.membership.is_some() => {
+            if let Some(before) = server.data.committed_documents(ns) {
+                let collection = server.data.store.collection(ns);
+                return Ok(collection.map_or_else(Vec::new, |c| c.find_before(filter, &before)));
+            }
+            Some(server.data.committed_store(ns))
+        }
         Level::Snapshot(at) => Some(server.data.store_at(ns, at)?),
         _ => None,
     };
@@ -41,7 +48,7 @@ pub(super) fn visible(
         return Ok(Vec::new());
     };
     let found = collection.find(filter);
-    Ok(found.map(|(_, document)| document.clone()).collect())
+    Ok(found.map(|(_, document)| Arc::clone(document)).collect())
 }
 
 /// Fails for a hint that names no index; the plan itself does not depend on it. `extra` is what the
@@ -49,7 +56,7 @@ pub(super) fn visible(
 pub(super) fn check_hint(
     server: &SimServer,
     ns: &Namespace,
-    command: &Document,
+    command: &dyn Fields,
     filter: &Document,
     extra: &str,
 ) -> Result<()> {
@@ -92,25 +99,13 @@ pub(super) fn check_hint(
     Err(Failure::new(BAD_VALUE, message))
 }
 
-impl SimServer {
-    /// Adds to a reply with a cursor the time of the snapshot that it was read from.
-    pub(super) fn at_snapshot(&self, mut reply: Document, call: &Call<'_>) -> Document {
-        if let Level::Snapshot(at) = call.level
-            && let Ok(cursor) = reply.get_document_mut("cursor")
-        {
-            cursor.insert("atClusterTime", at);
-        }
-        reply
-    }
-}
-
 pub(in crate::server) fn find(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let ns = call.namespace()?;
     let command = call.command;
     let scope = Scope::of(command, "FindCommandRequest", server.wall(call.now))?;
     let condition = document(command, "FindCommandRequest", "filter")?;
     let filter = Filter::parse(&condition, &scope)?;
-    let sort = Sort::parse(&document(command, "FindCommandRequest", "sort")?, &scope)?;
+    let sort = Sort::parse(&*document(command, "FindCommandRequest", "sort")?, &scope)?;
     let projection = document(command, "FindCommandRequest", "projection")?;
     let projection = Projection::parse(&projection, &scope)?;
     let limit = natural(command, "limit")?.filter(|limit| *limit > 0);
@@ -122,11 +117,12 @@ pub(in crate::server) fn find(server: &mut SimServer, call: &Call<'_>) -> Result
     let exists = server.data.store.collection(&ns).is_some();
     let mut documents = visible(server, call, &ns, &filter)?;
     sort.apply(&mut documents);
-    let mut documents: Vec<Document> = documents.split_off(skip.min(documents.len()));
+    documents.drain(..skip.min(documents.len()));
     let limited = limit.is_some_and(|limit| documents.len() >= limit);
     documents.truncate(limit.unwrap_or(usize::MAX));
     if let Some(projection) = projection {
-        documents = documents.iter().map(|d| projection.apply(d)).collect();
+        let shown = documents.iter().map(|d| Arc::new(projection.apply(d)));
+        documents = shown.collect();
     }
     let found = Found {
         namespace: ns.to_string(),
@@ -136,10 +132,9 @@ pub(in crate::server) fn find(server: &mut SimServer, call: &Call<'_>) -> Result
     };
     if !exists {
         let cursor = doc! { "id": 0_i64, "ns": found.namespace, "firstBatch": [] };
-        return Ok(Done::Reply(doc! { "cursor": cursor }));
+        return Ok(Done::reply(doc! { "cursor": cursor }));
     }
-    let reply = server.open_cursor(found, batch_size, single);
-    Ok(Done::Reply(server.at_snapshot(reply, call)))
+    Ok(server.open_cursor(found, batch_size, single, call))
 }
 
 pub(in crate::server) fn count(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
@@ -155,7 +150,7 @@ pub(in crate::server) fn count(server: &mut SimServer, call: &Call<'_>) -> Resul
     let limit = if limit == 0 { usize::MAX } else { limit };
     let all = visible(server, call, &ns, &filter)?.len();
     let n = all.saturating_sub(skip).min(limit);
-    Ok(Done::Reply(
+    Ok(Done::reply(
         doc! { "n": i32::try_from(n).unwrap_or(i32::MAX) },
     ))
 }
@@ -168,11 +163,15 @@ pub(in crate::server) fn distinct(server: &mut SimServer, call: &Call<'_>) -> Re
         Some(other) => return Err(wrong_type("distinct", "key", other, "string")),
     };
     let scope = Scope::of(call.command, "distinct", server.wall(call.now))?;
-    let filter = Filter::parse(&document(call.command, "distinct", "query")?, &scope)?;
+    let filter = Filter::parse(&*document(call.command, "distinct", "query")?, &scope)?;
     let path: Vec<&str> = key.split('.').collect();
     let mut values = Vec::new();
     for found in visible(server, call, &ns, &filter)? {
-        gather(&Bson::Document(found), &path, &mut values);
+        gather(
+            &Bson::Document(Arc::unwrap_or_clone(found)),
+            &path,
+            &mut values,
+        );
     }
     // In their order, each once: the first of those that are equal.
     let mut distinct = BTreeMap::new();
@@ -189,7 +188,7 @@ pub(in crate::server) fn distinct(server: &mut SimServer, call: &Call<'_>) -> Re
     if let Level::Snapshot(at) = call.level {
         reply.insert("atClusterTime", at);
     }
-    Ok(Done::Reply(reply))
+    Ok(Done::reply(reply))
 }
 
 /// Collects the values at a path, the elements of arrays one by one.

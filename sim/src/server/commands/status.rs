@@ -51,7 +51,7 @@ pub(in crate::server) fn get_parameter(_server: &mut SimServer, call: &Call<'_>)
             None => Failure::new(0, "no option found to get"),
         });
     }
-    Ok(Done::Reply(reply))
+    Ok(Done::reply(reply))
 }
 
 /// Ends the sessions of a list, or all of them. A session is no more than its retryable writes
@@ -67,7 +67,7 @@ pub(in crate::server) fn acknowledge_sessions(
         call.name
     };
     match found {
-        Bson::Array(_) => Ok(Done::Reply(Document::new())),
+        Bson::Array(_) => Ok(Done::reply(Document::new())),
         other => Err(super::wrong_type(shown, call.name, other, "array")),
     }
 }
