@@ -227,13 +227,14 @@ impl<T, With: Unpin> Future for CommandFuture<'_, T, With> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let executed = ready!(Pin::new(&mut self.execution).poll(cx));
         let read = self.read;
-        Poll::Ready(match self.with.take() {
-            Some(with) => executed.and_then(|executed| {
+        Poll::Ready(match (executed, self.with.take()) {
+            (Ok(executed), Some(with)) => {
                 let result = read(with, &executed);
                 executed.recycle();
                 result
-            }),
-            None => Err(Error::internal(
+            }
+            (Err(error), Some(_)) => Err(error),
+            (_, None) => Err(Error::internal(
                 "the future of a verb was polled after its end",
             )),
         })

@@ -1,6 +1,6 @@
 //! `count_documents` and `estimated_document_count` (specification: "CRUD").
 
-use bson::{Document, doc};
+use bson::{Document, RawDocument, doc};
 use mongo_client_core::{
     error::{Error, Result},
     op::{CommandSpec, parse_count, parse_first_document},
@@ -84,9 +84,9 @@ impl CountDocuments<'_> {
             .execute(spec, session_arg(self.session))
             .await?;
         // No document matched: no group was made.
-        match parse_first_document(executed.reply.document())? {
+        match parse_first_document(executed.reply.as_bytes())? {
             None => Ok(0),
-            Some(group) => parse_count(group),
+            Some(group) => parse_count(RawDocument::from_bytes(group)?),
         }
     }
 }

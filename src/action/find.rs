@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use bson::Document;
 use mongo_client_core::{
+    codec,
     cursor::CursorSpec,
     error::{Error, Result},
     op::{CommandSpec, parse_first_document},
@@ -14,7 +15,7 @@ use super::{
     CommandFuture, ExplicitSession, ImplicitSession, Place, Scope, action,
     body::Body,
     open::{open, open_in},
-    reply, running, session_setter,
+    running, session_setter,
 };
 use crate::{
     collection::Collection,
@@ -113,11 +114,16 @@ session_setter!(impl ['a, T] FindOne<'a, T>);
 impl<'a, T: DeserializeOwned + 'a> FindOne<'a, T> {
     fn perform(self) -> CommandFuture<'a, Option<T>> {
         let spec = build_one(&self.place.scope, &self.filter, self.options.as_deref());
-        running(self.place, spec, self.session, (), |(), executed| {
-            parse_first_document(executed.reply.document())?
-                .map(reply::decode)
-                .transpose()
-        })
+        running(
+            self.place,
+            spec,
+            self.session,
+            (),
+            |(), executed| match parse_first_document(executed.reply.as_bytes())? {
+                Some(document) => codec::from_slice(document).map(Some),
+                None => Ok(None),
+            },
+        )
     }
 }
 

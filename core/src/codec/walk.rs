@@ -152,6 +152,13 @@ impl<'a> Element<'a> {
         }
     }
 
+    /// The bytes of the embedded document, if it is one.
+    #[inline]
+    #[must_use]
+    pub fn document_bytes(&self) -> Option<&'a [u8]> {
+        (self.kind == kind::DOCUMENT).then_some(self.value)
+    }
+
     /// The bytes of the array, if it is one: the same layout as a document.
     #[inline]
     #[must_use]
@@ -196,6 +203,23 @@ impl<'a> Elements<'a> {
     #[must_use]
     pub fn remaining(&self) -> usize {
         self.rest.len()
+    }
+
+    /// Goes to the next element if it has this name: its type and value. Otherwise, and when it is
+    /// malformed, the walk stays where it is, for [`Iterator::next`] to tell which.
+    #[inline]
+    pub(crate) fn next_named(&mut self, name: &[u8]) -> Option<(u8, &'a [u8])> {
+        let (kind, rest) = self.rest.split_first()?;
+        let (key, rest) = rest.split_at_checked(name.len())?;
+        let (0, rest) = rest.split_first().map(|(nul, rest)| (*nul, rest))? else {
+            return None;
+        };
+        if key != name {
+            return None;
+        }
+        let (value, rest) = rest.split_at_checked(value_len(*kind, rest)?)?;
+        self.rest = rest;
+        Some((*kind, value))
     }
 
     #[inline]
@@ -323,6 +347,27 @@ mod tests {
             "min": Bson::MinKey, "max": Bson::MaxKey,
         };
         bson::serialize_to_vec(&document).unwrap()
+    }
+
+    #[test]
+    fn an_element_is_come_to_by_its_own_name_only_and_where_the_walk_finds_it() {
+        let bytes = every_type();
+        for end in 4..bytes.len() {
+            let rest = &bytes[4..end];
+            let (mut walk, mut named) = (Elements { rest }, Elements { rest });
+            for element in Elements::new(&bytes).unwrap().map(Result::unwrap) {
+                let key = element.key;
+                let others = [&b"x"[..], &[key, b"y"].concat(), &key[..key.len() / 2]];
+                for other in others.into_iter().filter(|other| *other != key) {
+                    assert_eq!(named.next_named(other), None);
+                }
+                let found = walk.next().and_then(Result::ok);
+                assert_eq!(named.next_named(key), found.map(|e| (e.kind, e.value)));
+                if found.is_none() {
+                    break;
+                }
+            }
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub struct ReplyFacts<'a> {
     pub cluster_time: Option<&'a RawDocument>,
     /// `writeConcernError`.
     pub write_concern_error: Option<&'a RawDocument>,
-    /// `cursor`.
-    pub cursor: Option<&'a RawDocument>,
+    /// The bytes of `cursor`.
+    pub cursor: Option<&'a [u8]>,
     /// `atClusterTime` of the reply itself; see [`Self::snapshot_time`].
     pub at_cluster_time: Option<Timestamp>,
     /// Whether a document was not written because the server was no primary any more.
@@ -112,7 +112,7 @@ pub(crate) fn facts_of(doc: &[u8]) -> Result<ReplyFacts<'_>> {
             b"nModified" => count(&element, &mut out.counts.n_modified, &mut out.tells_more),
             b"upserted" => out.tells_more = true,
             // Commands of the caller's own may answer with a `cursor` of any type.
-            b"cursor" => out.cursor = element.document(),
+            b"cursor" => out.cursor = element.document_bytes(),
             b"atClusterTime" => out.at_cluster_time = walk::timestamp(&element),
             name => walk::check_name(name).map_err(invalid_reply)?,
         }
@@ -145,7 +145,7 @@ impl ReplyFacts<'_> {
         let Some(cursor) = self.cursor else {
             return self.at_cluster_time;
         };
-        let time = walk::find(cursor.as_bytes(), "atClusterTime", "cursor");
+        let time = walk::find(cursor, "atClusterTime", "cursor");
         walk::timestamp(&time.ok()??)
     }
 }

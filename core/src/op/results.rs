@@ -165,13 +165,14 @@ pub fn parse_distinct(doc: &RawDocument) -> Result<&RawArray> {
         .ok_or_else(|| invalid("values", "missing or not an array"))
 }
 
-/// The first document of a reply with a cursor: the result of a `find` with `limit: 1`.
+/// The bytes of the first document of a reply with a cursor: the result of a `find` with
+/// `limit: 1`.
 ///
 /// # Errors
 ///
 /// As [`parse_insert`].
-pub fn parse_first_document(doc: &RawDocument) -> Result<Option<&RawDocument>> {
-    let cursor = walk::find(doc.as_bytes(), "cursor", "cursor")?
+pub fn parse_first_document(reply: &[u8]) -> Result<Option<&[u8]>> {
+    let cursor = walk::find(reply, "cursor", "cursor")?
         .filter(|cursor| cursor.kind == kind::DOCUMENT)
         .ok_or_else(|| invalid("cursor", "missing or not a document"))?;
     let batch = walk::find(cursor.value, "firstBatch", "cursor.firstBatch")?
@@ -180,11 +181,10 @@ pub fn parse_first_document(doc: &RawDocument) -> Result<Option<&RawDocument>> {
     let malformed = |e| invalid("cursor.firstBatch", e);
     match Elements::new(batch).map_err(malformed)?.next() {
         None => Ok(None),
-        Some(first) => first
-            .map_err(malformed)?
-            .document()
-            .map(Some)
-            .ok_or_else(|| invalid("cursor.firstBatch", "not an array of documents")),
+        Some(first) => match first.map_err(malformed)? {
+            first if first.kind == kind::DOCUMENT => Ok(Some(first.value)),
+            _ => Err(invalid("cursor.firstBatch", "not an array of documents")),
+        },
     }
 }
 
@@ -268,11 +268,12 @@ mod tests {
                 "values",
             ),
             (
-                parse_first_document(&rawdoc! { "ok": 1 }).unwrap_err(),
+                parse_first_document(rawdoc! { "ok": 1 }.as_bytes()).unwrap_err(),
                 "cursor",
             ),
             (
-                parse_first_document(&rawdoc! { "cursor": { "firstBatch": [1] } }).unwrap_err(),
+                parse_first_document(rawdoc! { "cursor": { "firstBatch": [1] } }.as_bytes())
+                    .unwrap_err(),
                 "cursor.firstBatch",
             ),
         ];
@@ -293,9 +294,9 @@ mod tests {
     #[test]
     fn the_first_document_of_a_batch_is_found() {
         let empty = rawdoc! { "cursor": { "firstBatch": [] } };
-        assert!(parse_first_document(&empty).unwrap().is_none());
+        assert!(parse_first_document(empty.as_bytes()).unwrap().is_none());
         let two = rawdoc! { "cursor": { "firstBatch": [{ "a": 1 }, { "a": 2 }] } };
-        let first = parse_first_document(&two).unwrap().unwrap();
-        assert_eq!(first.get_i32("a").unwrap(), 1);
+        let first = parse_first_document(two.as_bytes()).unwrap();
+        assert_eq!(first, Some(rawdoc! { "a": 1 }.as_bytes()));
     }
 }

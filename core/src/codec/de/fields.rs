@@ -55,13 +55,30 @@ impl<'de> Fields<'de> {
             return Ok(None);
         };
         let Element { kind, key, value } = element?;
+        self.come_to(kind, value);
+        Ok(Some(key))
+    }
+
+    /// Goes to the next element if it has this name; whether it has.
+    #[inline]
+    fn next_named(&mut self, name: &str) -> bool {
+        match self.elements.next_named(name.as_bytes()) {
+            Some((kind, value)) => {
+                self.come_to(kind, value);
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[inline]
+    fn come_to(&mut self, kind: u8, bytes: &'de [u8]) {
         self.value = Some(Value {
             kind,
             form: self.form,
             levels: self.levels,
-            bytes: value,
+            bytes,
         });
-        Ok(Some(key))
     }
 }
 
@@ -102,19 +119,28 @@ impl<'de> StructFields<'de> {
         Self { fields, expected }
     }
 
-    /// The struct's own copy of a name: of the next field, or of the one after it, since fields
-    /// are often optional.
+    /// Goes to the next element if it is the field that is next; returns its name.
     #[inline]
-    fn expected(&mut self, name: &[u8]) -> Option<&'static str> {
-        let rest = match self.expected {
-            [first, rest @ ..] if first.as_bytes() == name => rest,
-            [_, second, rest @ ..] if second.as_bytes() == name => rest,
-            _ => return None,
-        };
-        let index = self.expected.len() - rest.len() - 1;
-        let own = self.expected.get(index).copied();
+    fn advance_expected(&mut self) -> Option<&'static str> {
+        let (first, rest) = self.expected.split_first()?;
+        if !self.fields.next_named(first) {
+            return None;
+        }
         self.expected = rest;
-        own
+        Some(first)
+    }
+
+    /// The struct's own copy of a name, if it is that of the field after the next: fields are often
+    /// optional.
+    #[inline]
+    fn skip_to(&mut self, name: &[u8]) -> Option<&'static str> {
+        match self.expected {
+            [_, second, rest @ ..] if second.as_bytes() == name => {
+                self.expected = rest;
+                Some(second)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -126,12 +152,15 @@ impl<'de> MapAccess<'de> for StructFields<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Fail> {
-        let Some(name) = self.fields.next_name()? else {
-            return Ok(None);
-        };
-        let name = match self.expected(name) {
+        let name = match self.advance_expected() {
             Some(own) => own,
-            None => utf8(name)?,
+            None => match self.fields.next_name()? {
+                Some(name) => match self.skip_to(name) {
+                    Some(own) => own,
+                    None => utf8(name)?,
+                },
+                None => return Ok(None),
+            },
         };
         seed.deserialize(BorrowedStrDeserializer::new(name))
             .map(Some)
