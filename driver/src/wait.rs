@@ -117,7 +117,7 @@ pub(crate) async fn sleep_until(runtime: &dyn Runtime, until: Instant) {
 }
 
 /// Returns to the executor once.
-async fn give_way() {
+pub(crate) async fn give_way() {
     let mut given = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut given, true) {

@@ -25,7 +25,7 @@ use crate::{
     shared::Shared,
     signal::Signal,
     tasks::raised,
-    wait::{Either, race, sleep_until},
+    wait::{Either, give_way, race, sleep_until},
 };
 
 /// A machine that watches a server, and what reaches it.
@@ -36,12 +36,20 @@ trait Watcher: Watch {
     /// What tells it to stop, and more.
     fn signal(server: &Server) -> &Signal;
 
-    /// Hands on what it has told; whether the server streams its state, so that it is to be probed.
-    /// `None` when the client is gone.
-    fn hand_on(&mut self, server: &Server) -> Option<bool>;
+    /// Hands on what it has told. `None` when the client is gone.
+    fn hand_on(&mut self, server: &Server) -> Option<HandedOn>;
 
     /// Tells it of raised bits; false when its connection is of no more use.
     fn handle_bits(&mut self, bits: u32, now: Instant) -> bool;
+}
+
+/// What came of what a watcher has told.
+#[derive(Default)]
+struct HandedOn {
+    /// The server streams its state, so that it is to be probed.
+    streaming: bool,
+    /// Operations have waited for it.
+    awaited: bool,
 }
 
 /// Runs a server's monitor until it ends.
@@ -89,10 +97,14 @@ async fn watch<M: Watcher>(
     let runtime = life.runtime();
     let mut link: Option<Box<Link>> = None;
     let mut probing = false;
-    while let Some(streaming) = machine.hand_on(server) {
-        if streaming && !probing {
+    while let Some(told) = machine.hand_on(server) {
+        if told.streaming && !probing {
             probing = true;
             server.probe_signal.raise(PROBE);
+        }
+        if told.awaited {
+            // Those who have waited go first: the next check can wait for their connections.
+            give_way().await;
         }
         let bits = match machine.want() {
             Want::Stopped => return,
@@ -197,15 +209,15 @@ impl Watcher for Monitor {
         &server.monitor_signal
     }
 
-    fn hand_on(&mut self, server: &Server) -> Option<bool> {
+    fn hand_on(&mut self, server: &Server) -> Option<HandedOn> {
         let mut routing = Routing {
             server,
             shared: server.shared.upgrade()?,
-            streaming: false,
+            told: HandedOn::default(),
         };
         route::monitor(self, &mut routing);
         routing.shared.outbox.flush();
-        Some(routing.streaming)
+        Some(routing.told)
     }
 
     fn handle_bits(&mut self, bits: u32, now: Instant) -> bool {
@@ -229,12 +241,12 @@ impl Watcher for RttProbe {
         &server.probe_signal
     }
 
-    fn hand_on(&mut self, server: &Server) -> Option<bool> {
+    fn hand_on(&mut self, server: &Server) -> Option<HandedOn> {
         let shared = server.shared.upgrade()?;
         route::probe(self, |sample| {
             shared.with_topology("rtt", |t, now| t.handle_rtt(server.id, sample, now));
         });
-        Some(false)
+        Some(HandedOn::default())
     }
 
     fn handle_bits(&mut self, bits: u32, now: Instant) -> bool {
@@ -249,7 +261,7 @@ impl Watcher for RttProbe {
 struct Routing<'a> {
     server: &'a Server,
     shared: Arc<Shared>,
-    streaming: bool,
+    told: HandedOn,
 }
 
 impl MonitorRoutes for Routing<'_> {
@@ -259,10 +271,11 @@ impl MonitorRoutes for Routing<'_> {
 
     fn outcome(&mut self, outcome: CheckOutcome) {
         self.shared.outbox.flush();
+        self.told.awaited |= self.shared.views.waiting() > 0;
         self.shared.handle_check(self.server.id, outcome);
     }
 
     fn probe(&mut self) {
-        self.streaming = true;
+        self.told.streaming = true;
     }
 }
