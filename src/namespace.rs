@@ -63,10 +63,20 @@ fn invalid<T>(name: &str, rule: impl Into<String>) -> Result<T> {
     }))
 }
 
-/// Whether a name is of letters, digits, `_` and `-` only, and no longer than `max`: fine anywhere.
+/// Letters, digits, `_` and `-`.
+const PLAIN: [bool; 256] = {
+    let (mut plain, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        byte += 1;
+    }
+    plain
+};
+
+/// Whether a name is of plain characters only, and no longer than `max`: fine anywhere.
 #[inline]
 fn is_plain(name: &str, max: usize) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let plain = |byte: u8| PLAIN[usize::from(byte)];
     !name.is_empty() && name.len() <= max && name.bytes().all(plain)
 }
 
