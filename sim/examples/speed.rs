@@ -1,9 +1,10 @@
 //! How fast the simulation is: events and simulated `find_one` per second of CPU time.
 //!
-//! `cargo run --release -p mongo-client-sim --example speed -- [engine|driver] [operations]`.
+//! `cargo run --release -p mongo-client-sim --example speed -- [MODE] [operations]`, where the mode is
+//! `engine`, `driver`, `quiet`, the `engine-plain` or `driver-plain` part of one, or `all`.
 //! A set of three members, 16 operations under way, each `find` of one document by `_id`; then the
-//! same on a network that is never quite well. An event is one pop of the event queue that is
-//! delivered to a machine.
+//! same on a network that is never quite well; then a day without operations. An event is one pop of
+//! the event queue that is delivered to a machine.
 
 use std::{env, fs, sync::Arc, time::Duration};
 
@@ -165,18 +166,25 @@ fn driver(what: &str, operations: u64, faults: &[Fault]) {
 
 fn main() {
     let mut arguments = env::args().skip(1);
-    let mode = arguments.next().unwrap_or_default();
+    let mode = arguments.next().unwrap_or_else(|| "all".to_owned());
     let operations = arguments
         .next()
         .and_then(|n| n.parse().ok())
         .unwrap_or(100_000);
-    if mode != "driver" {
+    let is = |modes: &[&str]| modes.contains(&mode.as_str());
+    if is(&["all", "engine", "engine-plain"]) {
         engine("engine", operations, &[]);
+    }
+    if is(&["all", "engine"]) {
         engine("engine, faults", operations, &faults());
+    }
+    if is(&["all", "engine", "quiet"]) {
         quiet();
     }
-    if mode != "engine" {
+    if is(&["all", "driver", "driver-plain"]) {
         driver("driver", operations, &[]);
+    }
+    if is(&["all", "driver"]) {
         driver("driver, faults", operations, &faults());
     }
 }

@@ -20,7 +20,7 @@ mod scram;
 mod table;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -137,7 +137,8 @@ pub struct SimServer {
     /// `None` for a standalone server.
     pub(crate) membership: Option<Membership>,
     connections: BTreeMap<u64, Connection>,
-    parked: BTreeSet<u64>,
+    /// The connections whose commands wait, and until when.
+    parked: BTreeMap<u64, Option<Instant>>,
     cursors: BTreeMap<i64, Cursor>,
     fail_point: FailPoint,
     /// The fail point of retryable writes.
@@ -184,7 +185,7 @@ impl SimServer {
             data: Data::default(),
             membership: None,
             connections: BTreeMap::new(),
-            parked: BTreeSet::new(),
+            parked: BTreeMap::new(),
             cursors: BTreeMap::new(),
             fail_point: FailPoint::default(),
             transactional_write: Box::default(),
@@ -286,8 +287,7 @@ impl SimServer {
     /// When [`Self::settle`] wants to be called at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let busy = |id: &u64| self.connections.get(id)?.busy.as_ref()?.until;
-        self.parked.iter().filter_map(busy).min()
+        self.parked.values().copied().flatten().min()
     }
 
     /// Ends every connection, as a process does that dies.

@@ -8,7 +8,7 @@ pub(super) mod indexes;
 pub(super) mod read;
 pub(super) mod status;
 
-use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use bson::{Bson, Document};
 
@@ -22,11 +22,13 @@ use crate::{
     wire::{Command, Fields},
 };
 
+static EMPTY: LazyLock<Document> = LazyLock::new(Document::new);
+
 /// A document field; the empty document when it is missing.
-fn document<'a>(command: &'a Command, name: &str, field: &str) -> Result<Cow<'a, Document>> {
+fn document<'a>(command: &'a Command, name: &str, field: &str) -> Result<&'a Document> {
     match command.get(field) {
-        None | Some(Bson::Null) => Ok(Cow::Owned(Document::new())),
-        Some(Bson::Document(document)) => Ok(Cow::Borrowed(document)),
+        None | Some(Bson::Null) => Ok(&EMPTY),
+        Some(Bson::Document(document)) => Ok(document),
         Some(other) => Err(wrong_type(name, field, other, "object")),
     }
 }

@@ -303,23 +303,30 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn check_fields(spec: &Spec, command: &Command) -> Result<()> {
-    for field in command.keys().skip(1) {
-        if spec.left_out.contains(&field) || COMMON_LEFT_OUT.contains(&field) {
-            return Err(Failure::not_simulated(format_args!(
-                "{}.{field}",
-                spec.name
-            )));
-        }
-        let known = spec.fields.contains(&field) || COMMON.contains(&field);
-        if !known && !spec.lenient {
-            let name = if spec.name == "find" {
-                "FindCommandRequest"
-            } else {
-                spec.name
-            };
-            let message = format!("BSON field '{name}.{field}' is an unknown field.");
-            return Err(Failure::new(UNKNOWN_FIELD, message));
-        }
+    let Some(field) = command.first_unknown(&[COMMON, spec.fields]) else {
+        return Ok(());
+    };
+    // The first that is left out or unknown fails, and others are of no matter to some commands.
+    let left_out = |field: &str| spec.left_out.contains(&field) || COMMON_LEFT_OUT.contains(&field);
+    let culprit = if spec.lenient {
+        command.keys().skip(1).find(|field| left_out(field))
+    } else {
+        Some(field)
+    };
+    let Some(field) = culprit else {
+        return Ok(());
+    };
+    if left_out(field) {
+        return Err(Failure::not_simulated(format_args!(
+            "{}.{field}",
+            spec.name
+        )));
     }
-    Ok(())
+    let name = if spec.name == "find" {
+        "FindCommandRequest"
+    } else {
+        spec.name
+    };
+    let message = format!("BSON field '{name}.{field}' is an unknown field.");
+    Err(Failure::new(UNKNOWN_FIELD, message))
 }

@@ -74,15 +74,15 @@ impl Busy {
 impl SimServer {
     pub(super) fn park(&mut self, id: u64, busy: Busy) {
         if let Some(connection) = self.connections.get_mut(&id) {
+            self.parked.insert(id, busy.until);
             connection.busy = Some(busy);
-            self.parked.insert(id);
         }
     }
 
     /// Resumes every command whose wait is over.
     pub fn settle(&mut self, now: Instant) {
         let mut next = 0;
-        while let Some(id) = self.parked.range(next..).next().copied() {
+        while let Some((&id, _)) = self.parked.range(next..).next() {
             next = id + 1;
             let busy = self.connections.get(&id).and_then(|c| c.busy.as_ref());
             if !busy.is_some_and(|busy| self.is_over(busy, now)) {

@@ -368,7 +368,6 @@ pub(super) const LEFT_OUT: &[&str] = &[
 
 /// The command of a name.
 pub(crate) fn lookup(name: &str) -> Option<&'static Spec> {
-    SPECS
-        .iter()
-        .find(|spec| spec.name == name || spec.aliases.contains(&name))
+    let named = SPECS.iter().find(|spec| spec.name == name);
+    named.or_else(|| SPECS.iter().find(|spec| spec.aliases.contains(&name)))
 }

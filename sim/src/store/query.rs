@@ -148,7 +148,7 @@ impl Filter {
                 _ if key.starts_with('$') => return Err(unknown_top_level(key)),
                 _ => {
                     let path: Vec<String> = key.split('.').map(str::to_owned).collect();
-                    all.push(field(&path, value, depth)?);
+                    all.push(field(path, value, depth)?);
                 }
             }
         }
@@ -258,12 +258,12 @@ fn unknown_top_level(name: &str) -> Failure {
     )
 }
 
-fn field(path: &[String], value: &Bson, depth: At<'_>) -> Result<Filter> {
+fn field(path: Vec<String>, value: &Bson, depth: At<'_>) -> Result<Filter> {
     match value {
         Bson::Document(operators) if is_operators(operators) => {
             let mut all = Vec::new();
             for (name, operand) in operators {
-                all.push(operator(path, name, operand, depth)?);
+                all.push(operator(&path, name, operand, depth)?);
             }
             Ok(Filter::All(all))
         }
@@ -277,12 +277,12 @@ fn is_operators(document: &Document) -> bool {
     first.starts_with('$') && !["$ref", "$id", "$db"].contains(&first)
 }
 
-fn equal(path: &[String], value: &Bson, at: At<'_>) -> Result<Filter> {
+fn equal(path: Vec<String>, value: &Bson, at: At<'_>) -> Result<Filter> {
     compared(path, Relation::Equal, value, at)
 }
 
 /// A test of the values at a path, under the collation if there is one.
-fn collated(path: &[String], at: At<'_>, plain: Test) -> Filter {
+fn collated(path: Vec<String>, at: At<'_>, plain: Test) -> Filter {
     let test = if at.scope.folds() {
         let key = match &plain {
             Test::Compare(relation, value) => Test::Compare(*relation, folded(value)),
@@ -293,10 +293,10 @@ fn collated(path: &[String], at: At<'_>, plain: Test) -> Filter {
     } else {
         plain
     };
-    Filter::Field(path.to_vec(), test)
+    Filter::Field(path, test)
 }
 
-fn compared(path: &[String], relation: Relation, value: &Bson, at: At<'_>) -> Result<Filter> {
+fn compared(path: Vec<String>, relation: Relation, value: &Bson, at: At<'_>) -> Result<Filter> {
     if matches!(value, Bson::RegularExpression(_)) {
         return Err(Failure::not_simulated("$regex"));
     }
@@ -307,14 +307,22 @@ fn operator(path: &[String], name: &str, operand: &Bson, depth: At<'_>) -> Resul
     let test = |test: Test| Ok(Filter::Field(path.to_vec(), test));
     let not = |filter: Filter| Filter::Not(Box::new(filter));
     match name {
-        "$eq" => equal(path, operand, depth),
-        "$ne" => Ok(not(equal(path, operand, depth)?)),
-        "$gt" => compared(path, Relation::Greater, operand, depth),
-        "$gte" => compared(path, Relation::GreaterOrEqual, operand, depth),
-        "$lt" => compared(path, Relation::Less, operand, depth),
-        "$lte" => compared(path, Relation::LessOrEqual, operand, depth),
-        "$in" => Ok(collated(path, depth, Test::In(list(name, operand)?))),
-        "$nin" => Ok(not(collated(path, depth, Test::In(list(name, operand)?)))),
+        "$eq" => equal(path.to_vec(), operand, depth),
+        "$ne" => Ok(not(equal(path.to_vec(), operand, depth)?)),
+        "$gt" => compared(path.to_vec(), Relation::Greater, operand, depth),
+        "$gte" => compared(path.to_vec(), Relation::GreaterOrEqual, operand, depth),
+        "$lt" => compared(path.to_vec(), Relation::Less, operand, depth),
+        "$lte" => compared(path.to_vec(), Relation::LessOrEqual, operand, depth),
+        "$in" => Ok(collated(
+            path.to_vec(),
+            depth,
+            Test::In(list(name, operand)?),
+        )),
+        "$nin" => Ok(not(collated(
+            path.to_vec(),
+            depth,
+            Test::In(list(name, operand)?),
+        ))),
         "$exists" => {
             let exists = Filter::Field(path.to_vec(), Test::Exists);
             let wanted = super::value::truthy(operand);
@@ -325,7 +333,9 @@ fn operator(path: &[String], name: &str, operand: &Bson, depth: At<'_>) -> Resul
         "$all" => all(path, operand, depth),
         "$elemMatch" => element(path, operand, depth),
         "$not" => match operand.as_document() {
-            Some(inner) if is_operators(inner) => Ok(not(field(path, operand, depth.deeper())?)),
+            Some(inner) if is_operators(inner) => {
+                Ok(not(field(path.to_vec(), operand, depth.deeper())?))
+            }
             Some(inner) if inner.is_empty() => Err(Failure::new(BAD_VALUE, "$not cannot be empty")),
             Some(_) => Err(Failure::new(
                 BAD_VALUE,
@@ -373,11 +383,13 @@ fn all(path: &[String], operand: &Bson, depth: At<'_>) -> Result<Filter> {
         return Ok(Filter::Any(Vec::new()));
     }
     let parse = |value: &Bson| match value.as_document() {
-        Some(inner) if inner.contains_key("$elemMatch") => field(path, value, depth.deeper()),
+        Some(inner) if inner.contains_key("$elemMatch") => {
+            field(path.to_vec(), value, depth.deeper())
+        }
         Some(inner) if is_operators(inner) => {
             Err(Failure::new(BAD_VALUE, "no $ expressions in $all"))
         }
-        _ => equal(path, value, depth),
+        _ => equal(path.to_vec(), value, depth),
     };
     Ok(Filter::All(
         values.iter().map(parse).collect::<Result<_>>()?,
@@ -391,7 +403,7 @@ fn element(path: &[String], operand: &Bson, depth: At<'_>) -> Result<Filter> {
     let first = inner.keys().next().map_or("", String::as_str);
     let by_value = is_operators(inner) && !["$and", "$or", "$nor"].contains(&first);
     let test = if by_value {
-        Test::ElementValue(Box::new(field(&[], operand, depth.deeper())?))
+        Test::ElementValue(Box::new(field(Vec::new(), operand, depth.deeper())?))
     } else {
         Test::ElementObject(Box::new(Filter::parse_at(inner, depth.deeper())?))
     };

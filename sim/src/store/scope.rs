@@ -2,7 +2,7 @@
 //!
 //! Variables are put in when an expression is parsed, so that evaluating needs the document alone.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bson::{Bson, DateTime, Document};
 
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
     now: Option<Bson>,
-    variables: Arc<BTreeMap<String, Bson>>,
+    variables: BTreeMap<String, Bson>,
     /// Upper and lower case are the same.
     folds: bool,
 }
@@ -57,7 +57,8 @@ impl Scope {
                 return Err(Failure::new(4_890_500, message));
             }
             let value = expression.evaluate(&Document::new());
-            Arc::make_mut(&mut self.variables).insert(name.clone(), value.unwrap_or(Bson::Null));
+            self.variables
+                .insert(name.clone(), value.unwrap_or(Bson::Null));
         }
         Ok(())
     }

@@ -105,7 +105,9 @@ impl Command {
     /// A field that is there already gets the newer value, as in a document.
     fn push(&mut self, field: Field) {
         let key = &self.bytes[field.key.clone()];
-        let same = |other: &&mut Field| self.bytes[other.key.clone()] == *key;
+        let same = |other: &&mut Field| {
+            other.key.len() == key.len() && self.bytes[other.key.clone()] == *key
+        };
         match self.fields.iter_mut().find(same) {
             Some(known) => {
                 *known = Field {
@@ -117,14 +119,31 @@ impl Command {
         }
     }
 
+    fn key_bytes(&self, field: &Field) -> &[u8] {
+        &self.bytes[field.key.clone()]
+    }
+
     fn key(&self, field: &Field) -> &str {
         let key = std::str::from_utf8(&self.bytes[field.key.clone()]);
         key.expect("keys are checked when a command is taken")
     }
 
     fn field(&self, name: &str) -> Option<&Field> {
-        let of_name = |field: &&Field| self.bytes[field.key.clone()] == *name.as_bytes();
+        let name = name.as_bytes();
+        let of_name =
+            |field: &&Field| field.key.len() == name.len() && self.key_bytes(field) == name;
         self.fields.iter().find(of_name)
+    }
+
+    /// The first field behind the name that is none of these.
+    pub(crate) fn first_unknown(&self, known: &[&[&str]]) -> Option<&str> {
+        let is_known = |key: &[u8]| {
+            let mut all = known.iter().flat_map(|names| names.iter());
+            all.any(|name| name.len() == key.len() && *name.as_bytes() == *key)
+        };
+        let mut fields = self.fields.iter().skip(1);
+        let found = fields.find(|field| !is_known(self.key_bytes(field)))?;
+        Some(self.key(found))
     }
 
     fn decoded<'a>(&'a self, field: &'a Field) -> &'a Bson {
@@ -197,7 +216,7 @@ impl Command {
         let (mut rest, _) = document::split(&self.bytes[field.value.clone()], 1)?;
         let mut found = None;
         while let Some((kind, key, value, after)) = document::checked_element(rest, 1)? {
-            if key == inner {
+            if *key == *inner.as_bytes() {
                 found = Some((kind, value));
             }
             rest = after;

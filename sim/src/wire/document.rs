@@ -69,11 +69,14 @@ pub(super) fn check(bytes: &[u8], depth: usize) -> Option<&[u8]> {
 pub(super) fn checked_element(
     bytes: &[u8],
     depth: usize,
-) -> Option<Option<(u8, &str, &[u8], &[u8])>> {
+) -> Option<Option<(u8, &[u8], &[u8], &[u8])>> {
     let Some((kind, rest)) = bytes.split_first() else {
         return Some(None);
     };
-    let (key, value) = key(rest)?;
+    let (key, value) = key_bytes(rest)?;
+    if !is_text(key) {
+        return None;
+    }
     let after = skip(*kind, value, depth)?;
     let value = &value[..value.len() - after.len()];
     Some(Some((*kind, key, value, after)))
@@ -81,9 +84,18 @@ pub(super) fn checked_element(
 
 /// The key at the beginning of the bytes, and what follows its zero.
 fn key(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (key, rest) = key_bytes(bytes)?;
+    Some((std::str::from_utf8(key).ok()?, rest))
+}
+
+fn key_bytes(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|byte| *byte == 0)?;
-    let key = std::str::from_utf8(&bytes[..end]).ok()?;
-    Some((key, &bytes[end + 1..]))
+    Some((&bytes[..end], &bytes[end + 1..]))
+}
+
+/// Most text is ASCII, which is told faster.
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
 }
 
 /// What follows a value of a type.
@@ -103,7 +115,10 @@ fn skip(kind: u8, bytes: &[u8], depth: usize) -> Option<&[u8]> {
         ElementType::ObjectId => 12,
         ElementType::String => {
             let length = usize::try_from(int(bytes)?).ok()?;
-            text(bytes)?;
+            let (end, text) = bytes[4..].get(..length)?.split_last()?;
+            if *end != 0 || !is_text(text) {
+                return None;
+            }
             4 + length
         }
         ElementType::Binary if bytes.get(4) != Some(&u8::from(BinarySubtype::BinaryOld)) => {

@@ -107,7 +107,7 @@ pub(in crate::server) fn drop_database(server: &mut SimServer, call: &Call<'_>) 
 
 pub(in crate::server) fn list_collections(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let filter = Filter::parse(
-        &*document(call.command, "listCollections", "filter")?,
+        document(call.command, "listCollections", "filter")?,
         &Scope::default(),
     )?;
     let name_only = call.command.get("nameOnly").is_some_and(truthy);
@@ -130,7 +130,7 @@ pub(in crate::server) fn list_collections(server: &mut SimServer, call: &Call<'_
         }
     }
     let cursor = document(call.command, "listCollections", "cursor")?;
-    let size = super::natural(&*cursor, "batchSize")?.unwrap_or(usize::MAX);
+    let size = super::natural(cursor, "batchSize")?.unwrap_or(usize::MAX);
     let found = Found {
         namespace: format!("{}.$cmd.listCollections", call.database),
         documents: found.into_iter().map(Arc::new).collect(),
@@ -141,7 +141,7 @@ pub(in crate::server) fn list_collections(server: &mut SimServer, call: &Call<'_
 
 pub(in crate::server) fn list_databases(server: &mut SimServer, call: &Call<'_>) -> Result<Done> {
     let filter = Filter::parse(
-        &*document(call.command, "listDatabases", "filter")?,
+        document(call.command, "listDatabases", "filter")?,
         &Scope::default(),
     )?;
     let name_only = call.command.get("nameOnly").is_some_and(truthy);

@@ -446,14 +446,14 @@ pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>
     }
     let scope = Scope::of(command, call.name, server.wall(call.now))?;
     let condition = super::document(command, call.name, "query")?;
-    let filter = Filter::parse(&condition, &scope)?;
-    let sort = Sort::parse(&*super::document(command, call.name, "sort")?, &scope)?;
-    let fields = Projection::parse(&*super::document(command, call.name, "fields")?, &scope)?;
+    let filter = Filter::parse(condition, &scope)?;
+    let sort = Sort::parse(super::document(command, call.name, "sort")?, &scope)?;
+    let fields = Projection::parse(super::document(command, call.name, "fields")?, &scope)?;
     let update = command.get("update");
     let update = update.map(|update| Update::parse(update, false, filters.as_deref(), &scope));
     let update = update.transpose()?;
     let collation = if remove { "" } else { SIMPLE };
-    check_hint(server, &ns, command, &condition, collation)?;
+    check_hint(server, &ns, command, condition, collation)?;
     let shown = |document: &Document| match &fields {
         Some(projection) => projection.apply(document),
         None => document.clone(),

@@ -133,7 +133,7 @@ pub(in crate::server) fn list(server: &mut SimServer, call: &Call<'_>) -> Result
     };
     let specs: Vec<Document> = collection.indexes.iter().map(|i| i.spec.clone()).collect();
     let size = super::document(call.command, "listIndexes", "cursor")?;
-    let size = super::natural(&*size, "batchSize")?.unwrap_or(usize::MAX);
+    let size = super::natural(size, "batchSize")?.unwrap_or(usize::MAX);
     let found = Found {
         namespace: ns.to_string(),
         documents: specs.into_iter().map(Arc::new).collect(),

@@ -104,16 +104,16 @@ pub(in crate::server) fn find(server: &mut SimServer, call: &Call<'_>) -> Result
     let command = call.command;
     let scope = Scope::of(command, "FindCommandRequest", server.wall(call.now))?;
     let condition = document(command, "FindCommandRequest", "filter")?;
-    let filter = Filter::parse(&condition, &scope)?;
-    let sort = Sort::parse(&*document(command, "FindCommandRequest", "sort")?, &scope)?;
+    let filter = Filter::parse(condition, &scope)?;
+    let sort = Sort::parse(document(command, "FindCommandRequest", "sort")?, &scope)?;
     let projection = document(command, "FindCommandRequest", "projection")?;
-    let projection = Projection::parse(&projection, &scope)?;
+    let projection = Projection::parse(projection, &scope)?;
     let limit = natural(command, "limit")?.filter(|limit| *limit > 0);
     let skip = natural(command, "skip")?.unwrap_or(0);
     let batch_size = natural(command, "batchSize")?.unwrap_or(FIRST_BATCH);
     let single = command.get("singleBatch").is_some_and(truthy);
 
-    check_hint(server, &ns, command, &condition, "")?;
+    check_hint(server, &ns, command, condition, "")?;
     let exists = server.data.store.collection(&ns).is_some();
     let mut documents = visible(server, call, &ns, &filter)?;
     sort.apply(&mut documents);
@@ -141,8 +141,8 @@ pub(in crate::server) fn count(server: &mut SimServer, call: &Call<'_>) -> Resul
     let ns = call.namespace()?;
     let scope = Scope::of(call.command, "count", server.wall(call.now))?;
     let condition = document(call.command, "count", "query")?;
-    let filter = Filter::parse(&condition, &scope)?;
-    check_hint(server, &ns, call.command, &condition, "")?;
+    let filter = Filter::parse(condition, &scope)?;
+    check_hint(server, &ns, call.command, condition, "")?;
     let skip = natural(call.command, "skip")?.unwrap_or(0);
     // A negative limit of count means its absolute value.
     let limit = call.command.get("limit").and_then(whole).unwrap_or(0);
@@ -163,7 +163,7 @@ pub(in crate::server) fn distinct(server: &mut SimServer, call: &Call<'_>) -> Re
         Some(other) => return Err(wrong_type("distinct", "key", other, "string")),
     };
     let scope = Scope::of(call.command, "distinct", server.wall(call.now))?;
-    let filter = Filter::parse(&*document(call.command, "distinct", "query")?, &scope)?;
+    let filter = Filter::parse(document(call.command, "distinct", "query")?, &scope)?;
     let path: Vec<&str> = key.split('.').collect();
     let mut values = Vec::new();
     for found in visible(server, call, &ns, &filter)? {
