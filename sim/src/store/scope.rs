@@ -24,8 +24,10 @@ pub(crate) struct Scope {
 impl Scope {
     /// The scope of a command at a time, in milliseconds since 1970.
     pub(crate) fn of(command: &dyn Fields, name: &str, wall: i64) -> Result<Self> {
-        let mut this = Self::default();
-        this.now = Some(Bson::DateTime(DateTime::from_millis(wall)));
+        let mut this = Self {
+            now: Some(Bson::DateTime(DateTime::from_millis(wall))),
+            ..Self::default()
+        };
         match command.get("let") {
             None => {}
             Some(Bson::Document(given)) => this.declare(given)?,

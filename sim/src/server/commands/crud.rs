@@ -467,7 +467,7 @@ pub(in crate::server) fn find_and_modify(server: &mut SimServer, call: &Call<'_>
         }
         (Some(update), Some((record, before))) => {
             let after = update.apply(&before, &filter).map_err(by_executor)?;
-            let value = shown(if new { &after } else { &*before });
+            let value = shown(if new { &after } else { &before });
             let outcome = outcome(doc! { "n": 1, "updatedExisting": true }, Some(value));
             if after == *before {
                 return Ok(Done::reply(outcome));

@@ -36,7 +36,7 @@ pub(in crate::server) fn get_parameter(_server: &mut SimServer, call: &Call<'_>)
     if options.is_some_and(|o| o.get("showDetails").is_some_and(truthy)) {
         return Err(Failure::not_simulated("getParameter.showDetails"));
     }
-    let wanted = |name: &&&str| all || call.command.contains_key(**name);
+    let wanted = |name: &&&str| all || call.command.contains_key(name);
     let found = PARAMETERS.iter().filter(wanted);
     let reply: Document = found
         .map(|name| ((*name).to_owned(), parameter(name)))
