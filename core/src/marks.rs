@@ -147,8 +147,6 @@ marks! {
     SdamErrors SdamErrorSlow = "sdam.error.ignore.slow_command",
     /// An error of a command that says nothing of its server.
     SdamErrors SdamErrorOfCommand = "sdam.error.ignore.command",
-    /// A cleared pool is the consequence of another error.
-    SdamErrors SdamErrorCleared = "sdam.error.ignore.pool_cleared",
     /// An established connection was lost.
     SdamErrors SdamErrorLost = "sdam.error.unreachable.after_handshake",
     /// No connection could be made.
@@ -162,8 +160,6 @@ marks! {
     Topology TopologyCheckSucceeded = "sdam.check.succeeded",
     /// A check tells of an older state than the one that is known.
     Topology TopologyCheckStale = "sdam.check.stale_topology_version",
-    /// A check was answered with an error.
-    Topology TopologyCheckRefused = "sdam.check.refused",
     /// A check failed: connections in use may go on.
     Topology TopologyCheckFailed = "sdam.check.failed",
     /// A check took too long: connections in use are interrupted.

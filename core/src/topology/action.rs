@@ -44,7 +44,8 @@ pub enum ErrorPhase {
     Established,
 }
 
-/// An error that a connection of the application met.
+/// An error that a connection of the application met. That its pool was cleared is none: that is the
+/// consequence of an error that was told before.
 #[derive(Clone, Debug)]
 pub struct AppError {
     /// The error, of the network or of a command.

@@ -56,7 +56,6 @@ pub(super) fn judge(app: &AppError) -> Verdict {
         return Verdict::Ignore;
     }
     let network = matches!(&*app.error.kind, ErrorKind::Io(_));
-    let cleared = matches!(&*app.error.kind, ErrorKind::ConnectionPoolCleared { .. });
     let (verdict, mark) = match app.phase {
         // A slow operation times out too; the server may be well.
         ErrorPhase::Established if app.error.is_network_timeout() => {
@@ -64,8 +63,6 @@ pub(super) fn judge(app: &AppError) -> Verdict {
         }
         ErrorPhase::Established if network => (Verdict::Unreachable, Mark::SdamErrorLost),
         ErrorPhase::Established => (Verdict::Ignore, Mark::SdamErrorOfCommand),
-        // A cleared pool is the consequence of an error that was judged already.
-        _ if cleared => (Verdict::Ignore, Mark::SdamErrorCleared),
         ErrorPhase::Connect => (Verdict::Unreachable, Mark::SdamErrorConnect),
         ErrorPhase::Hello => (Verdict::Unreachable, Mark::SdamErrorHello),
         ErrorPhase::Auth => (Verdict::Unreachable, Mark::SdamErrorAuth),

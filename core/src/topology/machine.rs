@@ -117,8 +117,8 @@ impl Topology {
             CheckOutcome::Success { hello, rtt } if hello.ok => {
                 self.check_succeeded(server, address, hello, rtt, now);
             }
+            // Monitors tell of a hello with an error as a failure; other callers need not.
             CheckOutcome::Success { hello, .. } => {
-                marks::reached(Mark::TopologyCheckRefused);
                 self.check_failed(server, address, &refused(&hello), now);
             }
             CheckOutcome::Failure { error } => self.check_failed(server, address, &error, now),

@@ -221,12 +221,6 @@ fn errors_that_say_nothing_about_the_server_change_nothing() {
             io_error(io::ErrorKind::TimedOut).with_label(SYSTEM_OVERLOADED_ERROR),
             ErrorPhase::Hello,
         ),
-        (
-            Error::new(ErrorKind::ConnectionPoolCleared {
-                message: String::new(),
-            }),
-            ErrorPhase::Connect,
-        ),
     ];
     for (error, phase) in nothing {
         let text = error.to_string();
