@@ -87,14 +87,33 @@ fn settings(server: &Server) -> Option<(MonitorConfig, bool)> {
     ))
 }
 
+/// A machine that is stopped when it is dropped, as it is with its runtime: a check that is under way
+/// has an end that is told.
+struct Stopping<'a, M: Watcher> {
+    machine: M,
+    server: &'a Server,
+    life: &'a Incarnation,
+}
+
+impl<M: Watcher> Drop for Stopping<'_, M> {
+    fn drop(&mut self) {
+        // A handler of events that has panicked is not called again.
+        if !std::thread::panicking() {
+            self.machine.stop(self.life.runtime().now());
+            self.machine.hand_on(self.server);
+        }
+    }
+}
+
 /// Does what a machine wants, until it has ended.
-async fn watch<M: Watcher>(
-    server: &Server,
-    life: &Arc<Incarnation>,
-    mut machine: M,
-    keep_alive: bool,
-) {
+async fn watch<M: Watcher>(server: &Server, life: &Arc<Incarnation>, machine: M, keep_alive: bool) {
     let runtime = life.runtime();
+    let mut stopping = Stopping {
+        machine,
+        server,
+        life,
+    };
+    let machine = &mut stopping.machine;
     let mut link: Option<Box<Link>> = None;
     let mut probing = false;
     while let Some(told) = machine.hand_on(server) {
@@ -122,7 +141,7 @@ async fn watch<M: Watcher>(
                     M::PURPOSE,
                     Arc::default(),
                 );
-                match unless_raised(server, &mut machine, life, opening).await {
+                match unless_raised(server, machine, life, opening).await {
                     Either::First(bits) => bits,
                     Either::Second(Ok(Opened {
                         link: opened,
@@ -164,7 +183,7 @@ async fn watch<M: Watcher>(
                     link.set_deadline(deadline);
                 }
                 let reply = poll_fn(|cx| link.poll_reply(cx));
-                match unless_raised(server, &mut machine, life, reply).await {
+                match unless_raised(server, machine, life, reply).await {
                     Either::First(bits) => bits,
                     Either::Second(Ok((reply, more))) => {
                         machine.handle_reply(reply.document(), more, runtime.now());

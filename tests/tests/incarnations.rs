@@ -1,11 +1,15 @@
 //! A client outlives its runtime: on the scripted runtime, whose tasks are dropped as a runtime does
 //! that is shut down.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bson::{Document, doc};
 use futures_util::future::{join, join_all};
 use mongo_client::{Client, Collection};
+use mongo_client_core::event::{EventHandler, sdam::SdamEvent};
 use mongo_client_sim::{Behaviour, Scripted};
 use mongo_client_tests::sim::{ADDRESS, Servers, assert_quiet, drop_after, pool};
 
@@ -40,6 +44,35 @@ fn those_who_wait_when_the_runtime_dies_are_served_in_its_next_life() {
         join(waiting, stop).await;
     });
     assert_quiet(&client.handle().census());
+}
+
+#[test]
+fn a_check_that_is_under_way_when_the_runtime_dies_has_an_end() {
+    let servers = Servers::standalone(11);
+    servers.sim.set_behaviour(ADDRESS, Behaviour::Hang);
+    let begun_and_ended = Arc::new(Mutex::new((0, 0)));
+    let told = Arc::clone(&begun_and_ended);
+    let client = servers.client(|options| {
+        options.sdam_event_handler = Some(EventHandler::callback(move |event| {
+            let mut told = told.lock().unwrap();
+            match event {
+                SdamEvent::ServerHeartbeatStarted(_) => told.0 += 1,
+                SdamEvent::ServerHeartbeatFailed(_) => told.1 += 1,
+                _ => {}
+            }
+        }));
+    });
+    let things = things(&client);
+    servers.sim.block_on(async {
+        let stop = async {
+            servers.sim.sleep(100 * MS).await;
+            assert_eq!(*begun_and_ended.lock().unwrap(), (1, 0));
+            servers.sim.set_behaviour(ADDRESS, Behaviour::Accept);
+            servers.sim.drop_tasks();
+            assert_eq!(*begun_and_ended.lock().unwrap(), (1, 1));
+        };
+        join(find_ok(&things, 1), stop).await;
+    });
 }
 
 #[test]
