@@ -8,13 +8,13 @@ use std::{
 };
 
 use mongo_client_core::{marks, mutants::Mutant};
-use mongo_client_sim::swarm::{Batch, FailureFile, Mode, Profile};
+use mongo_client_sim::swarm::{Batch, FailureFile, Mode, Profile, Report, all_faults};
 
 pub(crate) const HELP: &str = "\
 mongo-client-sim run [--seeds N] [--from SEED] [--profile P] [--mode engine|driver|both]
                      [--jobs N] [--out FOLDER] [--hashes] [--first-failure] [--mutant NAME]
-                     [--safety SECONDS]
-    runs seeds (with a deliberate defect, in a build with the feature `mutants`); exits with 1 when an invariant is violated
+                     [--safety SECONDS] [--expect-all]
+    runs seeds (with a deliberate defect, in a build with the feature `mutants`); exits with 1 when an invariant is violated, or, with --expect-all, when the marks and faults are not all there
 mongo-client-sim twice [options of run]
     runs the seeds in two processes, and compares the hashes of what happened
 mongo-client-sim replay FILE [--verbose]
@@ -39,14 +39,37 @@ pub(crate) fn main(args: &[String]) -> Result<bool, String> {
 }
 
 fn run(args: &[String]) -> Result<bool, String> {
-    let batch = batch(args)?;
+    let (expects, args): (Vec<_>, Vec<_>) = args.iter().partition(|a| *a == "--expect-all");
+    let batch = batch(&args.into_iter().cloned().collect::<Vec<_>>())?;
     silence_panics();
     let report = batch.run();
     if !batch.hashes {
         println!("{report}");
         show_marks();
     }
-    Ok(report.is_clean())
+    let all = expects.is_empty() || has_all(&report);
+    Ok(all && report.is_clean())
+}
+
+/// Each kind of fault is to take effect so often.
+const FAULTS_MIN: u64 = 100;
+
+/// Whether every mark was reached, and every kind of fault took effect often enough; tells of those
+/// that were not.
+fn has_all(report: &Report) -> bool {
+    let mut has_all = true;
+    for kind in all_faults() {
+        let count = report.tally.faults.get(kind).copied().unwrap_or_default();
+        if count < FAULTS_MIN {
+            println!("TOO FEW: {count} of the fault {kind}, {FAULTS_MIN} are expected");
+            has_all = false;
+        }
+    }
+    for (mark, _) in marks::counts().iter().filter(|(_, count)| *count == 0) {
+        println!("NEVER REACHED: the mark {}", mark.name());
+        has_all = false;
+    }
+    has_all
 }
 
 /// Which rare branches the seeds have reached, and which they have not.

@@ -90,10 +90,19 @@ pub struct EngineWorld<D> {
     servers_due: Option<Instant>,
     network: Network,
     clients: Vec<Client>,
+    name_server: Option<NameServer>,
     happenings: VecDeque<Happening>,
     /// Events for the application are happenings.
     tell_events: bool,
     events: u64,
+}
+
+type Answer = dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send;
+
+/// Answers the questions of clients.
+struct NameServer {
+    answer: Box<Answer>,
+    latency: Duration,
 }
 
 /// Where the next event is.
@@ -116,6 +125,7 @@ impl<D: Deployment> EngineWorld<D> {
             servers_due: None,
             deployment,
             clients: Vec::new(),
+            name_server: None,
             happenings: VecDeque::new(),
             tell_events: false,
             events: 0,
@@ -128,6 +138,17 @@ impl<D: Deployment> EngineWorld<D> {
     /// here on. Set it before the clients are added: their events are asked for only then.
     pub fn set_observer(&mut self, observer: Observer) {
         self.network.set_observer(Some(observer));
+    }
+
+    /// Answers every datagram of the clients, whatever its destination, after a delay; `None` is
+    /// silence. Without this all is silence.
+    pub fn answer_datagrams(
+        &mut self,
+        latency: Duration,
+        answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+    ) {
+        let answer = Box::new(answer);
+        self.name_server = Some(NameServer { answer, latency });
     }
 
     /// Takes the observer away.

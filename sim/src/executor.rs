@@ -80,6 +80,10 @@ pub(crate) struct World {
     /// One poll in so many is one that nothing asked for, and one in so many reads and writes is
     /// put off; 0: none.
     pub(crate) yields: u64,
+    /// One read gives so many bytes at most.
+    pub(crate) reads_max: usize,
+    /// How often randomness was drawn for clients.
+    pub(crate) entropy_draws: u64,
     tasks: Tasks,
     main: Arc<TaskWaker>,
     own: Weak<Mutex<Self>>,
@@ -116,6 +120,8 @@ impl Sim {
                 fabric_due: None,
                 clocks: Vec::new(),
                 yields: 0,
+                reads_max: usize::MAX,
+                entropy_draws: 0,
                 tasks: Tasks::new(),
                 main: TaskWaker::new(TaskId::MAIN, own),
                 own: Weak::clone(own),
@@ -162,6 +168,12 @@ impl Sim {
     /// writes of hosted servers' connections off: the task is woken at once. 0, the beginning: none.
     pub fn set_yields(&self, one_in: u64) {
         lock(&self.world).yields = one_in;
+    }
+
+    /// Lets one read of a hosted server's connection give so many bytes at most, but one; at first
+    /// it gives all that have come.
+    pub fn set_reads_max(&self, most: usize) {
+        lock(&self.world).reads_max = most.max(1);
     }
 
     /// Runs a future and all spawned tasks until the future is ready.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use mongo_client_core::rng::Rng;
 use mongo_client_driver::{
     Instant, UnixMillis,
     runtime::{BoxDatagram, BoxFuture, BoxStream, DialTarget, Job, Runtime, RuntimeGone, Timer},
@@ -58,8 +59,11 @@ impl Runtime for SimRuntime {
     fn entropy(&self, out: &mut [u8]) {
         let mut world = lock(&self.sim.world);
         for chunk in out.chunks_mut(4) {
-            let drawn = world.choices.draw("entropy", 1 << 32).to_le_bytes();
-            chunk.copy_from_slice(&drawn[..chunk.len()]);
+            // An old replay may have other draws here, and few of them: ids must differ all the same.
+            world.entropy_draws += 1;
+            let own = Rng::from_seed(world.entropy_draws).next_u64();
+            let drawn = world.choices.draw("entropy", 1 << 32) ^ own;
+            chunk.copy_from_slice(&drawn.to_le_bytes()[..chunk.len()]);
         }
     }
 

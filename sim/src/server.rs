@@ -154,6 +154,7 @@ pub struct SimServer {
     reply_ids: i32,
     compressed: u64,
     wire_versions: (i32, i32),
+    message_len_max: i32,
     /// The server is a router.
     routing: Option<route::Routing>,
 }
@@ -201,6 +202,7 @@ impl SimServer {
             reply_ids: 0,
             compressed: 0,
             wire_versions: (0, 17),
+            message_len_max: 48_000_000,
             routing: None,
         }
     }

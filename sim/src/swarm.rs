@@ -12,6 +12,7 @@ mod driver_mode;
 mod engine_mode;
 mod failure_file;
 mod judge;
+mod names;
 pub mod observe;
 mod odd;
 pub mod plan;
@@ -30,5 +31,6 @@ pub use self::{
         Check, ClientCounts, End, Observation, Observer, OpFacts, OpKind, Outcome, Phase, Violation,
     },
     plan::{Mode, Plan, Profile, Topology},
+    profile::all_faults,
     run::{Run, Settings, run},
 };

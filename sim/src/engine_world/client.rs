@@ -1,10 +1,10 @@
 //! One engine of a world, and what its host does for it.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use mongo_client_core::{
     conn::IoFault,
-    engine::{Engine, Event, Input, OpenError, Output, SocketId},
+    engine::{DnsInput, DnsOutput, Engine, Event, Input, LookupId, OpenError, Output, SocketId},
     error::Result,
     event::EventHandler,
     net::ServerAddress,
@@ -36,6 +36,8 @@ pub(super) struct Client {
     sockets: BTreeMap<SocketId, Socket>,
     /// Lookups that take time, by their alarms.
     lookups: BTreeMap<u64, (SocketId, ServerAddress, Lookup)>,
+    /// Answers of the name server that are under way, by their alarms.
+    answers: BTreeMap<u64, (LookupId, SocketAddr, Vec<u8>)>,
     lookup_last: u64,
 }
 
@@ -89,6 +91,7 @@ impl Client {
             clocks,
             sockets: BTreeMap::new(),
             lookups: BTreeMap::new(),
+            answers: BTreeMap::new(),
             // Alarms of several clients are told apart by these bits.
             lookup_last: (number as u64) << 40,
         })
@@ -118,7 +121,7 @@ impl<D: Deployment> EngineWorld<D> {
                         self.write_some(client, conn, connection);
                     }
                 }
-                // Name servers are not simulated here: a lookup of SRV records ends by its time.
+                Output::Dns { lookup, output } => self.ask_names(client, lookup, output),
                 _ => {}
             }
         }
@@ -173,8 +176,33 @@ impl<D: Deployment> EngineWorld<D> {
         self.network.alarm(lookup.at, token | OWN_ALARM);
     }
 
+    /// Sends a question to the name server. There are datagrams only.
+    fn ask_names(&mut self, client: usize, lookup: LookupId, output: DnsOutput) {
+        let DnsOutput::SendDatagram { server, bytes } = output else {
+            return;
+        };
+        let Some(names) = &mut self.name_server else {
+            return;
+        };
+        if let Some(answer) = (names.answer)(&bytes) {
+            let state = &mut self.clients[client];
+            state.lookup_last += 1;
+            let token = state.lookup_last;
+            state.answers.insert(token, (lookup, server, answer));
+            let at = self.now + names.latency;
+            self.network.alarm(at, token | OWN_ALARM);
+        }
+    }
+
     pub(super) fn looked_up(&mut self, token: u64) {
         let client = usize::try_from(token >> 40).unwrap_or(usize::MAX);
+        let answer = self.clients.get_mut(client);
+        if let Some((lookup, from, answer)) = answer.and_then(|c| c.answers.remove(&token)) {
+            let bytes = &*answer;
+            let input = DnsInput::Datagram { from, bytes };
+            let input = Input::Dns { lookup, input };
+            return self.with_engine(client, |engine, now| engine.handle(input, now));
+        }
         let Some((conn, address, lookup)) = self
             .clients
             .get_mut(client)

@@ -99,14 +99,18 @@ impl Socket {
         take: impl FnOnce(&[u8]),
     ) -> Poll<io::Result<usize>> {
         let _own = Machinery::enter();
-        lock(&self.end.sim.world).stats.reads += 1;
+        let reads_max = {
+            let mut world = lock(&self.end.sim.world);
+            world.stats.reads += 1;
+            world.reads_max
+        };
         if self.yields(cx) {
             return Poll::Pending;
         }
         let connection = self.end.connection;
         let mut state = self.end.fabric.lock();
         let arrived = state.network.arrived(connection, Way::ToClient);
-        let n = arrived.len().min(most);
+        let n = arrived.len().min(most).min(reads_max);
         if n > 0 {
             take(&arrived[..n]);
             state.network.consume(connection, Way::ToClient, n);

@@ -87,7 +87,7 @@ impl SimServer {
                 Some(member) => self.describe(member, writable, out),
             }
             out.int("maxBsonObjectSize", 16 * 1024 * 1024);
-            out.int("maxMessageSizeBytes", 48_000_000);
+            out.int("maxMessageSizeBytes", self.message_len_max);
             out.int("maxWriteBatchSize", 100_000);
             out.date("localTime", self.wall(now));
             out.int("logicalSessionTimeoutMinutes", 30);

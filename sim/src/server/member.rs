@@ -99,6 +99,11 @@ impl SimServer {
         self.version += 1;
     }
 
+    /// The longest message that hellos from here on announce.
+    pub fn set_message_len_max(&mut self, most: i32) {
+        self.message_len_max = most;
+    }
+
     /// Writes an entry of one's own; returns its place.
     pub(crate) fn write(&mut self, op: Op, retry: Option<Retry>, now: Instant) -> OpTime {
         let at = self.tick(now);

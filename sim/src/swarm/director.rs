@@ -9,7 +9,7 @@ use super::{
     judge::Judge,
     observe::Observation,
     odd::Odd,
-    plan::{Plan, Rate, Topology},
+    plan::{Plan, Rate},
     workload::exponential,
     world::World,
 };
@@ -33,19 +33,27 @@ const CODES: [i32; 14] = [
 /// Draws and carries out the faults of servers.
 pub(super) struct Director {
     choices: Box<dyn Choices>,
+    /// How many servers clients reach, and how many members the set has.
     servers: usize,
+    members: usize,
     clients: u64,
-    is_set: bool,
+    /// The clients ask for SRV records.
+    srv: bool,
     /// When each fault happens next.
     next: BTreeMap<&'static str, (Instant, Duration)>,
     rates: Vec<Rate>,
     repairs: Vec<(Instant, Repair)>,
+    /// Faults of the network that follow from one that has begun.
+    strikes: Vec<(Instant, Fault)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Repair {
     Join,
+    Names,
+    Reads,
     Restart(usize),
+    RestartRouter(usize),
     Speed(usize),
 }
 
@@ -54,11 +62,13 @@ impl Director {
         Self {
             choices,
             servers: plan.topology.servers(),
+            members: plan.topology.members(),
             clients: plan.clients as u64,
-            is_set: matches!(plan.topology, Topology::Set(_)),
+            srv: plan.srv,
             next: BTreeMap::new(),
             rates: plan.faults.clone(),
             repairs: Vec::new(),
+            strikes: Vec::new(),
         }
     }
 
@@ -73,7 +83,9 @@ impl Director {
     /// When something is to be done.
     pub(super) fn due(&self) -> Option<Instant> {
         let faults = self.next.values().map(|(at, _)| *at);
-        faults.chain(self.repairs.iter().map(|(at, _)| *at)).min()
+        let strikes = self.strikes.iter().map(|(at, _)| *at);
+        let repairs = self.repairs.iter().map(|(at, _)| *at);
+        faults.chain(strikes).chain(repairs).min()
     }
 
     /// Does what is due.
@@ -83,6 +95,11 @@ impl Director {
             let (_, repair) = self.repairs.swap_remove(at);
             repair.carry_out(world);
         }
+        while let Some(at) = self.strikes.iter().position(|(at, _)| *at <= now) {
+            let (_, fault) = self.strikes.swap_remove(at);
+            world.inject(&fault);
+        }
+        self.tell_of_names(world, judge);
         let due: Vec<_> = self.next.iter().filter(|(_, (at, _))| *at <= now).collect();
         let due: Vec<_> = due.into_iter().map(|(kind, (_, e))| (*kind, *e)).collect();
         for (kind, every) in due {
@@ -94,9 +111,22 @@ impl Director {
         }
     }
 
+    /// What clients have felt of the name server's faults.
+    fn tell_of_names(&self, world: &mut dyn World, judge: &Judge) {
+        if self.srv {
+            let mut felt = std::collections::BTreeSet::new();
+            world.servers(&mut |all, _| felt = all.names().take_felt());
+            for kind in felt {
+                judge.observe(world.now(), &Observation::Fault { kind });
+            }
+        }
+    }
+
     /// Ends all faults for ever.
-    pub(super) fn heal(&mut self, world: &mut dyn World) {
+    pub(super) fn heal(&mut self, world: &mut dyn World, judge: &Judge) {
+        self.tell_of_names(world, judge);
         self.next.clear();
+        self.strikes.clear();
         for (_, repair) in std::mem::take(&mut self.repairs) {
             repair.carry_out(world);
         }
@@ -104,7 +134,8 @@ impl Director {
         let servers = self.servers;
         world.servers(&mut |all, now| {
             all.no_failures(servers);
-            if let Some(set) = all.set() {
+            all.names().heal();
+            if let Some(set) = all.set(now) {
                 set.heal(now);
             }
         });
@@ -133,8 +164,41 @@ impl Director {
             }
             "kill-primary" | "kill-secondary" => self.kill(kind == "kill-primary", world, now),
             "isolate-primary" | "split-set" => self.split(kind == "isolate-primary", world, now),
+            "long-replies" => {
+                let server = self.draw("long replies", self.servers as u64) as usize;
+                world.servers(&mut |all, _| all.speak_oddly(server, Odd::long()));
+                // Slow enough for somebody to be dropped while they come.
+                let rate = 1 << self.draw("long replies rate", 8);
+                let fault = Fault::new(FaultKind::SlowLink).on([server]);
+                world.inject(&fault.sized(rate * 1_024));
+                true
+            }
+            "kill-router" => self.kill_router(world, now),
+            "runtime-death" => world.end_runtime(),
+            "short-reads" => {
+                let until = now + self.time("short reads time", 11);
+                self.repairs.push((until, Repair::Reads));
+                world.set_reads_max(1);
+                let servers = self.servers;
+                world.servers(&mut |all, _| {
+                    (0..servers).for_each(|server| all.speak_oddly(server, Odd::round()));
+                });
+                true
+            }
+            "srv-changed" | "srv-refused" | "srv-silent" | "srv-ttl" => {
+                let until = now + self.time("names time", 15);
+                self.repairs.push((until, Repair::Names));
+                let choices = &mut self.choices;
+                world.servers(&mut |all, _| all.names().strike(kind, &mut **choices));
+                // It counts when a client has asked.
+                false
+            }
+            "swizzle-clog" => {
+                self.swizzle(world, now);
+                true
+            }
             "slow-secondary" => {
-                let member = self.draw("slow member", self.servers as u64) as usize;
+                let member = self.draw("slow member", self.members.max(1) as u64) as usize;
                 let lag = Duration::from_millis(1 << self.draw("lag", 12));
                 let until = now + self.time("slow time", 16);
                 self.repairs.push((until, Repair::Speed(member)));
@@ -170,14 +234,14 @@ impl Director {
     fn kill(&mut self, primary: bool, world: &mut dyn World, now: Instant) -> bool {
         // A second member is not killed while one is down: of three, a majority stays.
         let down = self.repairs.iter();
-        if !self.is_set
+        if self.members == 0
             || down
                 .into_iter()
                 .any(|(_, r)| matches!(r, Repair::Restart(_)))
         {
             return false;
         }
-        let draw = self.draw("killed", self.servers as u64) as usize;
+        let draw = self.draw("killed", self.members as u64) as usize;
         let mut killed = None;
         self.on_set(world, |set, now| {
             let leader = set.primary();
@@ -195,21 +259,64 @@ impl Director {
         killed.is_some()
     }
 
-    fn split(&mut self, isolate: bool, world: &mut dyn World, now: Instant) -> bool {
-        let apart = self.repairs.iter().any(|(_, r)| matches!(r, Repair::Join));
-        if self.servers < 3 || apart {
+    fn kill_router(&mut self, world: &mut dyn World, now: Instant) -> bool {
+        let router = self.draw("killed router", self.servers as u64) as usize;
+        let is_down = |(_, repair): &(Instant, Repair)| matches!(repair, Repair::RestartRouter(r) if *r == router);
+        if self.repairs.iter().any(is_down) {
             return false;
         }
-        let at = 1 + self.draw("split", self.servers as u64 - 1) as usize;
-        let first = self.draw("split from", self.servers as u64) as usize;
+        let mut killed = false;
+        world.servers(&mut |all, now| {
+            killed = all.cluster().is_some_and(|cluster| {
+                cluster.kill_router(router, now);
+                true
+            });
+        });
+        let until = now + self.time("router down time", 13);
+        self.repairs.push((until, Repair::RestartRouter(router)));
+        killed
+    }
+
+    /// The ways to some servers are held up one after the other, and free again in another order.
+    fn swizzle(&mut self, world: &mut dyn World, now: Instant) {
+        let servers = self.servers;
+        let first = self.draw("swizzled", servers as u64) as usize;
+        let count = 1 + self.draw("swizzled too", servers as u64) as usize;
+        let mut at = now;
+        let mut begins = Vec::new();
+        for n in 0..count.min(servers) {
+            begins.push((at, (first + n) % servers));
+            at = at + Duration::from_millis(self.draw("swizzle step", 1_000));
+        }
+        // All are clogged at `at`; who is free first is drawn.
+        while !begins.is_empty() {
+            let next = self.draw("swizzle end", begins.len() as u64) as usize;
+            let (begin, server) = begins.swap_remove(next);
+            at = at + Duration::from_millis(1 + self.draw("swizzle step", 2_000));
+            let fault = Fault::new(FaultKind::Clog).on([server]);
+            self.strikes.push((begin, fault.lasting(at - begin)));
+        }
+        while let Some(at) = self.strikes.iter().position(|(at, _)| *at <= now) {
+            let (_, fault) = self.strikes.swap_remove(at);
+            world.inject(&fault);
+        }
+    }
+
+    fn split(&mut self, isolate: bool, world: &mut dyn World, now: Instant) -> bool {
+        let apart = self.repairs.iter().any(|(_, r)| matches!(r, Repair::Join));
+        if self.members < 3 || apart {
+            return false;
+        }
+        let at = 1 + self.draw("split", self.members as u64 - 1) as usize;
+        let first = self.draw("split from", self.members as u64) as usize;
         let until = now + self.time("split time", 15);
         self.repairs.push((until, Repair::Join));
-        let servers = self.servers;
+        let members = self.members;
         self.on_set(world, |set, now| {
             let from = if isolate { set.primary() } else { Some(first) };
             let from = from.unwrap_or(first);
             let cut = if isolate { 1 } else { at };
-            let all: Vec<usize> = (0..servers).map(|n| (from + n) % servers).collect();
+            let all: Vec<usize> = (0..members).map(|n| (from + n) % members).collect();
             let (one, other) = all.split_at(cut);
             // A stale primary beside a new one, for as long as the set is split.
             set.set_stubborn(from, isolate, now);
@@ -267,7 +374,7 @@ impl Director {
     ) -> bool {
         let mut done = false;
         world.servers(&mut |all, now| {
-            done = all.set().is_some_and(|set| work(set, now));
+            done = all.set(now).is_some_and(|set| work(set, now));
         });
         done
     }
@@ -284,9 +391,22 @@ impl Director {
 
 impl Repair {
     fn carry_out(self, world: &mut dyn World) {
+        if matches!(self, Self::Reads) {
+            return world.set_reads_max(usize::MAX);
+        }
         world.servers(&mut |all, now| {
-            let Some(set) = all.set() else { return };
             match self {
+                Self::Names => all.names().heal(),
+                Self::RestartRouter(router) => {
+                    if let Some(cluster) = all.cluster() {
+                        cluster.restart_router(router, now);
+                    }
+                }
+                Self::Join | Self::Reads | Self::Restart(_) | Self::Speed(_) => {}
+            }
+            let Some(set) = all.set(now) else { return };
+            match self {
+                Self::Names | Self::Reads | Self::RestartRouter(_) => {}
                 Self::Join => {
                     for member in 0..set.len() {
                         set.set_stubborn(member, false, now);

@@ -24,6 +24,7 @@ use mongo_client_driver::{Ambient, Handle, ImplicitSession, RuntimeSource, Sessi
 
 use super::{
     judge::Judge,
+    names,
     observe::{ClientCounts, Observation, OpKind, Outcome, Phase},
     plan::Plan,
     servers::Servers,
@@ -51,6 +52,10 @@ impl DriverMode {
         let sim = Sim::with_choices(streams.fork("executor"));
         sim.set_yields(plan.yields);
         let servers = Servers::new(plan, streams, sim.now());
+        if plan.srv {
+            let names = servers.names().clone();
+            sim.answer_datagrams(names::LATENCY, move |question| names.answer(question));
+        }
         let config = plan.network();
         let hosted = sim.host_on(servers, config, streams.fork("net"));
         sim.set_observer(Some(judge.observer()));
@@ -110,28 +115,31 @@ impl World for DriverMode {
         self.sim.block_on(self.sim.sleep(time));
     }
 
-    fn begin(&mut self, work: Work) {
+    fn begin(&mut self, mut work: Work) {
         let Some(handle) = self.clients[work.facts.client].handle.clone() else {
             return;
         };
+        if work.facts.kind == OpKind::Insert {
+            work.made = Some(handle.next_object_id());
+        }
         let (sim, judge) = (self.sim.clone(), self.judge.clone());
         judge.observe(sim.now(), &Observation::Began(&work.facts));
+        // Also what is dropped with the runtime tells its end, after all that it held.
+        let ending = Ending {
+            sim: sim.clone(),
+            judge,
+            op: work.facts.op,
+            polls: 0,
+            outcome: None,
+        };
         self.sim.spawn(async move {
-            let op = work.facts.op;
-            let mut polls = 0;
-            let result = give_up(&sim, work.give_up, &mut polls, run(handle, &work)).await;
-            let now = sim.now();
-            match result {
-                Some(result) => {
-                    let outcome = match result {
-                        Ok(replies) => Outcome::Done { replies },
-                        Err(error) => Outcome::Failed(error),
-                    };
-                    let outcome = &outcome;
-                    judge.observe(now, &Observation::Ended { op, outcome });
-                }
-                None => judge.observe(now, &Observation::Dropped { op, polls }),
-            }
+            let mut ending = ending;
+            let polls = &mut ending.polls;
+            let result = give_up(&sim, work.give_up, polls, run(handle, &work)).await;
+            ending.outcome = result.map(|result| match result {
+                Ok(replies) => Outcome::Done { replies },
+                Err(error) => Outcome::Failed(error),
+            });
         });
     }
 
@@ -145,6 +153,17 @@ impl World for DriverMode {
 
     fn heal(&mut self) {
         self.sim.heal();
+        // Faults of clocks are told when they are asked for.
+        let _ = self.sim.faults();
+    }
+
+    fn end_runtime(&mut self) -> bool {
+        self.sim.drop_tasks();
+        true
+    }
+
+    fn set_reads_max(&mut self, most: usize) {
+        self.sim.set_reads_max(most);
     }
 
     fn counts(&self, client: usize, phase: Phase) -> ClientCounts {
@@ -218,6 +237,27 @@ impl World for DriverMode {
     }
 }
 
+/// Tells of the end of an operation when it is dropped.
+struct Ending {
+    sim: Sim,
+    judge: Judge,
+    op: u64,
+    polls: u32,
+    /// `None`: it was given up.
+    outcome: Option<Outcome>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let (op, polls) = (self.op, self.polls);
+        let what = match &self.outcome {
+            Some(outcome) => Observation::Ended { op, outcome },
+            None => Observation::Dropped { op, polls },
+        };
+        self.judge.observe(self.sim.now(), &what);
+    }
+}
+
 /// Runs a future to its end, or to where it is given up: then it is dropped, and `None`.
 async fn give_up<F: Future>(
     sim: &Sim,
@@ -233,6 +273,9 @@ async fn give_up<F: Future>(
     let mut timer = pin!(sim.sleep(after.unwrap_or(Duration::ZERO)));
     poll_fn(|cx| {
         *polls += 1;
+        if matches!(when, Some(GiveUp::BeforePoll(k)) if *polls >= k) {
+            return Poll::Ready(None);
+        }
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bson::{RawDocumentBuf, rawdoc};
 use mongo_client_core::{
     cursor::{CursorMachine, CursorWant},
-    engine::{Command, Executed, OpId, SessionId},
+    engine::{Command, Engine, Executed, OpId, SessionId},
     error::{Error, Result},
     op::{CommandSpec, Target},
     options::SessionOptions,
@@ -14,6 +14,7 @@ use mongo_client_core::{
 
 use super::{
     judge::Judge,
+    names,
     observe::{ClientCounts, Observation, OpKind, Outcome, Phase},
     plan::Plan,
     servers::Servers,
@@ -49,11 +50,20 @@ struct Running {
 impl EngineMode {
     pub(super) fn new(plan: &Plan, streams: &Streams, judge: &Judge) -> Self {
         let servers = Servers::new(plan, streams, Instant::from_nanos(1_000_000_000));
+        let names = servers.names().clone();
         let mut world = EngineWorld::new(servers, plan.network(), streams.fork("net"));
         world.set_observer(judge.observer());
+        if plan.srv {
+            world.answer_datagrams(names::LATENCY, move |question| names.answer(question));
+        }
         for _ in 0..plan.clients {
             let added = world.add_client(plan.options());
-            added.expect("the options of a plan are valid");
+            let client = added.expect("the options of a plan are valid");
+            if plan.srv {
+                // What is begun first waits for the records, and is given up at once.
+                let early = world.submit(client, Command::new(ping()));
+                world.cancel(client, early);
+            }
         }
         Self {
             world,
@@ -99,14 +109,7 @@ impl EngineMode {
         let mut running = running;
         let facts = &running.work.facts;
         let (number, client) = (facts.op, facts.client);
-        let mut command = Command::new(spec);
-        if let Some(session) = running.session {
-            command = command.with_session(session);
-        }
-        if let Some(deadline) = running.work.limit {
-            command = command.with_deadline(deadline);
-        }
-        running.op = self.world.submit(client, command);
+        running.op = self.world.submit(client, running.command(spec));
         self.numbers.insert((client, running.op), number);
         self.running.insert(number, running);
     }
@@ -163,7 +166,22 @@ impl EngineMode {
     }
 }
 
+fn ping() -> CommandSpec {
+    CommandSpec::new("ping", "db", rawdoc! { "ping": 1 })
+}
+
 impl Running {
+    fn command(&self, spec: CommandSpec) -> Command {
+        let mut command = Command::new(spec);
+        if let Some(session) = self.session {
+            command = command.with_session(session);
+        }
+        if let Some(deadline) = self.work.limit {
+            command = command.with_deadline(deadline);
+        }
+        command
+    }
+
     /// Takes a reply; the next command, if there is one.
     fn take(&mut self, executed: Executed) -> Result<Option<CommandSpec>> {
         self.replies.push(executed.reply.document().to_owned());
@@ -212,12 +230,18 @@ impl World for EngineMode {
         self.happened();
     }
 
-    fn begin(&mut self, work: Work) {
+    fn begin(&mut self, mut work: Work) {
         self.observe(&Observation::Began(&work.facts));
         let (op, client) = (work.facts.op, work.facts.client);
+        if work.facts.kind == OpKind::Insert {
+            let made = |engine: &mut Engine, _| engine.next_object_id();
+            work.made = Some(self.world.with_engine(client, made));
+        }
+        let at_once = matches!(work.give_up, Some(GiveUp::AtPoll(1)));
         let after = match work.give_up {
+            _ if at_once => None,
             Some(GiveUp::After(time)) => Some(time),
-            Some(GiveUp::AtPoll(poll)) => Some(POLL * (poll - 1)),
+            Some(GiveUp::AtPoll(poll) | GiveUp::BeforePoll(poll)) => Some(POLL * (poll - 1)),
             None => None,
         };
         let session = match work.facts.kind {
@@ -242,6 +266,17 @@ impl World for EngineMode {
             cursor: None,
             replies: Vec::new(),
         };
+        if at_once {
+            // Before the host has done anything for it.
+            let command = running.command(spec);
+            self.world.with_engine(client, |engine, now| {
+                let op = engine.submit(command, now);
+                engine.cancel(op, now);
+            });
+            self.release_of(running);
+            self.observe(&Observation::Dropped { op, polls: 0 });
+            return self.happened();
+        }
         self.submit(running, spec);
         if let Some(after) = after {
             self.world.alarm(self.world.now() + after, op);
@@ -259,6 +294,17 @@ impl World for EngineMode {
 
     fn heal(&mut self) {
         self.world.heal();
+        // Faults of clocks are told when they are asked for.
+        self.world.faults();
+    }
+
+    fn end_runtime(&mut self) -> bool {
+        false
+    }
+
+    fn set_reads_max(&mut self, most: usize) {
+        // An engine is given all that has come.
+        let _ = most;
     }
 
     fn counts(&self, client: usize, phase: Phase) -> ClientCounts {
@@ -282,7 +328,7 @@ impl World for EngineMode {
         self.closing.push(client);
         self.world.shutdown(client);
         // What is begun now is over at once, and given up before anybody has seen that.
-        let late = Command::new(CommandSpec::new("ping", "db", rawdoc! { "ping": 1 }));
+        let late = Command::new(ping());
         self.world.with_engine(client, |engine, now| {
             let op = engine.submit(late, now);
             engine.cancel(op, now);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bson::{Document, doc};
+use bson::{Document, doc, oid::ObjectId};
 
 use crate::{
     Command, Scene,
@@ -20,6 +20,13 @@ use crate::{
 
 /// The wire version of the servers that are old: MongoDB 4.2.
 const OLD_WIRE: i32 = 8;
+
+/// The length of replies that are too long to be read for nobody.
+const LONG: usize = 1_100_000;
+
+/// The length of a message of `Shape::Round`, and how much of it is no document.
+const ROUND: usize = 1_000;
+const AROUND: usize = 21;
 
 /// A reply that is given a few times.
 #[derive(Clone, Debug)]
@@ -47,6 +54,12 @@ enum Shape {
     Refused,
     /// An error without a code.
     Text,
+    /// Another process answers each time, and it is no primary yet.
+    Restless,
+    /// A reply is as long as the turns that a connection is given at once are many.
+    Round,
+    /// A reply is longer than one that is worth to be read for nobody.
+    Long,
 }
 
 impl Odd {
@@ -60,14 +73,40 @@ impl Odd {
             Shape::OldWrite,
             Shape::Refused,
             Shape::Text,
+            Shape::Restless,
+            Shape::Long,
         ];
         let shape = shapes[choices.draw("odd shape", shapes.len() as u64) as usize];
         // A change of the server's state, or an error that is none.
         let plain = if shape == Shape::Login { 18 } else { 8 };
+        let code = [91, plain][choices.draw("odd code", 2) as usize];
+        let times = 1 + choices.draw("odd times", 5);
         Self {
             shape,
-            code: [91, plain][choices.draw("odd code", 2) as usize],
-            times: 1 + choices.draw("odd times", 5),
+            code,
+            times: if shape == Shape::Restless {
+                times * 8
+            } else {
+                times
+            },
+        }
+    }
+
+    /// Replies that are read to their end in the last turn, when each turn reads a byte.
+    pub(super) fn round() -> Self {
+        Self {
+            shape: Shape::Round,
+            code: 0,
+            times: 64,
+        }
+    }
+
+    /// Replies that are longer than what is read for nobody.
+    pub(super) fn long() -> Self {
+        Self {
+            shape: Shape::Long,
+            code: 0,
+            times: 4,
         }
     }
 
@@ -81,11 +120,13 @@ impl Odd {
             // Of these alone the reply has room for the documents' errors.
             Shape::Refused => writes && name != "findAndModify",
             Shape::NotPerformed | Shape::OldConcern | Shape::OldWrite => writes,
-            Shape::Text => writes || name == "find",
+            Shape::Restless | Shape::Text => writes || name == "find",
+            // What others read is checked.
+            Shape::Long | Shape::Round => name == "find" && !command.contains_key("readConcern"),
         }
     }
 
-    fn reply(&self) -> Document {
+    fn reply(&self, command: &Command) -> Document {
         let error = |code: i32| doc! { "ok": 0.0, "code": code, "errmsg": "odd" };
         match self.shape {
             Shape::Hello | Shape::Login => error(self.code),
@@ -104,6 +145,30 @@ impl Odd {
                 "ok": 1.0, "n": 0,
                 "writeErrors": [{ "index": 0, "code": 10_107, "errmsg": "not primary" }],
             },
+            Shape::Restless => {
+                let mut process = [0; 12];
+                process[4..].copy_from_slice(&self.times.to_be_bytes());
+                let process = ObjectId::from_bytes(process);
+                let mut reply = error(10_107);
+                let version = doc! { "processId": process, "counter": 1_i64 };
+                reply.insert("topologyVersion", version);
+                reply.insert("errorLabels", vec!["RetryableWriteError"]);
+                reply
+            }
+            Shape::Long | Shape::Round => {
+                let name = command.get_str("find").unwrap_or_default();
+                let namespace = format!("db.{name}");
+                let mut reply = doc! {
+                    "ok": 1.0, "pad": "",
+                    "cursor": { "id": 0_i64, "ns": namespace, "firstBatch": [] },
+                };
+                let len = match self.shape {
+                    Shape::Long => LONG,
+                    _ => ROUND - AROUND - reply.to_vec().map_or(0, |bytes| bytes.len()),
+                };
+                reply.insert("pad", "x".repeat(len));
+                reply
+            }
             Shape::Text => doc! { "ok": 0.0, "errmsg": "not master" },
         }
     }
@@ -141,7 +206,7 @@ impl Oddities {
             && odd.applies(seen.command)
             && seen.command.get_str("$db").is_some()
         {
-            let reply = odd.reply();
+            let reply = odd.reply(seen.command);
             odd.times -= 1;
             if odd.times == 0 {
                 state.odd = None;

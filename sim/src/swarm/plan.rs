@@ -7,8 +7,9 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use mongo_client_core::{
+    dns::ResolverConfig,
     net::ServerAddress,
-    options::{ClientOptions, Compressor, Credential, ServerMonitoringMode},
+    options::{ClientOptions, Compressor, Credential, ServerMonitoringMode, Tls},
 };
 
 pub use super::profile::Profile;
@@ -49,19 +50,34 @@ impl FromStr for Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Topology {
+    /// So many routers before a replica set of [`BEHIND`] members.
+    Routers(usize),
     /// A replica set of so many members.
     Set(usize),
     /// One server that is in no set: it has no retryable writes.
     Standalone,
 }
 
+/// How many members the set behind routers has.
+pub const BEHIND: usize = 3;
+
 impl Topology {
-    /// How many servers there are.
+    /// How many servers there are that clients reach.
     #[must_use]
     pub fn servers(self) -> usize {
         match self {
-            Self::Set(n) => n,
+            Self::Routers(n) | Self::Set(n) => n,
             Self::Standalone => 1,
+        }
+    }
+
+    /// How many members the replica set has; 0 where there is none.
+    #[must_use]
+    pub fn members(self) -> usize {
+        match self {
+            Self::Routers(_) => BEHIND,
+            Self::Set(n) => n,
+            Self::Standalone => 0,
         }
     }
 }
@@ -89,12 +105,14 @@ pub struct Plan {
     /// Whether the only server is as old as a client may meet: it has no labels, and does not count
     /// its states.
     pub old: bool,
+    /// Whether every second server takes messages of [`SMALL_MESSAGE`] bytes at most.
+    pub small_messages: bool,
     /// Whether the clients are told a host that is no member, and not all that are.
     pub odd_seeds: bool,
     /// Whether the clients authenticate (SCRAM-SHA-256, with [`PASSWORD`]).
     pub auth: bool,
-    /// Whether the clients offer compression.
-    pub compression: bool,
+    /// What the clients offer to compress with.
+    pub compressor: Option<Compressor>,
     /// How long a member waits for a primary before it stands for election.
     pub election_timeout: Duration,
     /// How long entries of the log take to secondaries.
@@ -103,6 +121,10 @@ pub struct Plan {
     pub latency_min: Duration,
     /// The mean of what comes on top of that.
     pub latency_mean: Duration,
+    /// How many bytes of a client may be under way on one connection.
+    pub window: usize,
+    /// Whether the clients find the routers by SRV records.
+    pub srv: bool,
 
     /// `maxPoolSize`.
     pub max_pool_size: u32,
@@ -160,6 +182,15 @@ pub struct Plan {
 /// The password of the user `swarm`; it must not show anywhere.
 pub const PASSWORD: &str = "s3cret-of-the-swarm";
 
+/// What servers that take small messages only announce. Real ones take 48 MB.
+pub const SMALL_MESSAGE: i32 = 64 * 1024;
+
+/// The name whose SRV records are the routers.
+pub const SRV_HOST: &str = "cluster.swarm.test";
+
+/// How often they are asked for at most; in reality it is a minute.
+const SRV_EVERY: Duration = Duration::from_secs(5);
+
 /// The user.
 pub const USER: &str = "swarm";
 
@@ -169,11 +200,28 @@ impl Plan {
         profile::draw(seed, profile, mode, choices)
     }
 
-    /// The addresses of the servers.
+    /// The addresses of the servers that clients reach.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         let all = 0..self.topology.servers();
-        all.map(|n| format!("m{n}.test:{}", 27_017 + n)).collect()
+        let host = match self.topology {
+            Topology::Routers(_) => "swarm.test",
+            Topology::Set(_) | Topology::Standalone => "test",
+        };
+        all.map(|n| format!("m{n}.{host}:{}", 27_017 + n)).collect()
+    }
+
+    /// The addresses of the members of the set.
+    #[must_use]
+    pub fn member_addresses(&self) -> Vec<String> {
+        match self.topology {
+            Topology::Routers(_) => {
+                let all = 0..BEHIND;
+                all.map(|n| format!("behind{n}.test:{}", 27_117 + n))
+                    .collect()
+            }
+            Topology::Set(_) | Topology::Standalone => self.addresses(),
+        }
     }
 
     /// The network between them.
@@ -182,7 +230,7 @@ impl Plan {
         NetworkConfig {
             latency_min: self.latency_min,
             latency_mean: self.latency_mean,
-            ..NetworkConfig::default()
+            window: self.window,
         }
     }
 
@@ -196,6 +244,16 @@ impl Plan {
             hosts.truncate(hosts.len() / 2 + 1);
             hosts.push(String::from("stranger.test:27099"));
         }
+        if self.srv {
+            hosts.clear();
+            options.srv_host = Some(String::from(SRV_HOST));
+            // It would be switched on by the name.
+            options.tls = Some(Tls::Disabled);
+            let mut resolver = ResolverConfig::new(vec![([10, 0, 0, 53], 53).into()]);
+            resolver.timeout = Duration::from_secs(2);
+            resolver.rescan_interval_min = Some(SRV_EVERY);
+            options.resolver_config = Some(resolver);
+        }
         options.hosts = hosts.into_iter().map(parse).collect();
         if matches!(self.topology, Topology::Set(_)) {
             options.repl_set_name = Some(String::from("rs"));
@@ -204,9 +262,7 @@ impl Plan {
             let credential = Credential::builder().username(USER).password(PASSWORD);
             options.credential = Some(credential.source("admin"));
         }
-        if self.compression {
-            options.compressors = Some(vec![Compressor::Zlib { level: None }]);
-        }
+        options.compressors = self.compressor.map(|one| vec![one]);
         options.max_pool_size = Some(self.max_pool_size);
         options.min_pool_size = Some(self.min_pool_size);
         options.max_connecting = Some(self.max_connecting);

@@ -2,11 +2,13 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use mongo_client_core::options::Compressor;
+
 use super::{
     observe::OpKind,
     plan::{Mode, Plan, Rate, Topology},
 };
-use crate::{FaultKind, Nature, choices::Choices};
+use crate::{FaultKind, Nature, NetworkConfig, choices::Choices};
 
 /// The faults of servers and clocks.
 pub const SET_FAULTS: &[&str] = &[
@@ -21,6 +23,27 @@ pub const SET_FAULTS: &[&str] = &[
     "slow-command",
     "odd-reply",
 ];
+
+/// The faults that are drawn after all others, so that replays that were kept before have none of
+/// them.
+pub const LATER_FAULTS: &[&str] = &[
+    "kill-router",
+    "runtime-death",
+    "short-reads",
+    "srv-changed",
+    "srv-refused",
+    "srv-silent",
+    "srv-ttl",
+    "swizzle-clog",
+    "long-replies",
+];
+
+/// The names of all faults.
+pub fn all_faults() -> impl Iterator<Item = &'static str> {
+    let network = FaultKind::ALL.iter().map(|kind| kind.name());
+    let of_servers = SET_FAULTS.iter().chain(LATER_FAULTS).copied();
+    of_servers.chain(network)
+}
 
 /// A named way to draw plans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,6 +177,7 @@ pub(super) fn draw(seed: u64, profile: Profile, mode: Mode, choices: &mut dyn Ch
         }
         Profile::ClockChaos | Profile::FlakyLan | Profile::HostileBytes | Profile::Swarm => {}
     }
+    later(&mut plan, of, &mut d);
     if plan.is_hostile() {
         // A corrupted length announces bytes that never come: only a time limit ends that.
         plan.socket_timeout.get_or_insert(Duration::from_secs(5));
@@ -184,9 +208,12 @@ fn base(seed: u64, profile: Profile, mode: Mode, d: &mut Draws<'_>) -> Plan {
         mode,
         topology,
         old,
+        small_messages: false,
         odd_seeds: d.one_in("odd seeds", 6) && matches!(topology, Topology::Set(_)),
         auth: d.one_in("auth", 5) && !old,
-        compression: false,
+        compressor: None,
+        window: NetworkConfig::default().window,
+        srv: false,
         election_timeout: d.ms("election timeout", 1_000, 10_000),
         lag: d.ms("lag", 1, 200),
         latency_min: Duration::from_micros(d.log("latency", 50, 20_000)),
@@ -222,6 +249,70 @@ fn base(seed: u64, profile: Profile, mode: Mode, d: &mut Draws<'_>) -> Plan {
     }
 }
 
+/// What plans did not always have is drawn last, and 0 stands for how it was before: so the replays
+/// that were kept then are what they were, with zeros at the end of this stream.
+fn later(plan: &mut Plan, of: Profile, d: &mut Draws<'_>) {
+    let routers = d.of("routers", &[0, 0, 0, 0, 0, 0, 0, 1, 2, 3]);
+    let has_routers = routers > 0 && plan.topology.members() > 1;
+    let srv = d.0.draw("srv", 2) == 1;
+    let compressors = [
+        None,
+        None,
+        None,
+        None,
+        Some(Packed::Snappy),
+        Some(Packed::Zlib),
+    ];
+    plan.compressor = d.of("compressor", &compressors).and_then(Packed::option);
+    // The buffer of a socket may be smaller than a request.
+    plan.window = match d.0.draw("window", 6) {
+        5 => d.log("window size", 128, 4_096) as usize,
+        _ => plan.window,
+    };
+    if has_routers {
+        plan.topology = Topology::Routers(routers);
+        plan.odd_seeds = false;
+        plan.srv = srv;
+    }
+    plan.small_messages = d.0.draw("small messages", 8) == 1 && plan.topology.servers() > 1;
+    for kind in LATER_FAULTS {
+        let drawn = d.0.draw("later fault", 2) == 1;
+        // Few plans have SRV records, so they have more of these.
+        let of_names = kind.starts_with("srv-");
+        let every = d.log("later fault", 8, if of_names { 32 } else { 256 });
+        if drawn && is_possible(kind, plan) && wanted(of, kind).unwrap_or(true) {
+            let every = Duration::from_secs(every);
+            plan.faults.push(Rate { kind, every });
+        }
+    }
+}
+
+/// Whether there is something that a fault can strike.
+fn is_possible(kind: &str, plan: &Plan) -> bool {
+    match kind {
+        "kill-router" => matches!(plan.topology, Topology::Routers(_)),
+        "runtime-death" | "short-reads" => plan.mode == Mode::Driver,
+        "srv-changed" | "srv-refused" | "srv-silent" | "srv-ttl" => plan.srv,
+        _ => true,
+    }
+}
+
+/// A compressor, if it is built in.
+#[derive(Clone, Copy)]
+enum Packed {
+    Snappy,
+    Zlib,
+}
+
+impl Packed {
+    fn option(self) -> Option<Compressor> {
+        match self {
+            Self::Snappy => cfg!(feature = "snappy").then_some(Compressor::Snappy),
+            Self::Zlib => cfg!(feature = "zlib").then_some(Compressor::Zlib { level: None }),
+        }
+    }
+}
+
 fn mix(d: &mut Draws<'_>) -> Vec<(OpKind, u64)> {
     let mut mix: Vec<(OpKind, u64)> = OpKind::ALL
         .into_iter()
@@ -248,7 +339,7 @@ fn wanted(profile: Profile, kind: &str) -> Option<bool> {
     match profile {
         Profile::Calm => Some(false),
         Profile::ClockChaos => Some(clock || kind == "step-down"),
-        Profile::FailoverStorm => Some(network.is_none()),
+        Profile::FailoverStorm => Some(network.is_none() && kind != "runtime-death"),
         Profile::FlakyLan => Some(among(LAN)),
         Profile::HostileBytes => Some(among(&[FaultKind::CorruptByte, FaultKind::Resegment])),
         Profile::Wan if among(WAN) => Some(true),

@@ -214,7 +214,7 @@ impl<'a> Running<'a> {
 
     fn heal(&mut self, world: &mut dyn World) {
         self.enter(Phase::Heal, world);
-        self.director.heal(world);
+        self.director.heal(world, self.judge);
         let end = world.now() + self.plan.settling();
         self.load(end, world);
     }

@@ -1,4 +1,4 @@
-//! The servers of a run: one, or a set.
+//! The servers of a run: one, a set, or routers before a set.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,14 @@ use bson::{Document, doc};
 use mongo_client_core::time::Instant;
 
 use super::{
+    names::Names,
     odd::{Odd, Oddities},
-    plan::{PASSWORD, Plan, Topology, USER},
+    plan::{PASSWORD, Plan, SMALL_MESSAGE, Topology, USER},
     workload::{COUNTERS, DATABASE, THINGS},
 };
 use crate::{
-    Output, ServerConfig, SetConfig, SimReplicaSet, SimServer, User, choices::Streams,
-    deployment::Deployment,
+    ClusterConfig, Output, ServerConfig, SetConfig, SimCluster, SimReplicaSet, SimServer, User,
+    choices::Streams, deployment::Deployment,
 };
 
 /// The servers of a run.
@@ -20,9 +21,11 @@ pub(super) struct Servers {
     kind: Kind,
     /// What each server says that a healthy one does not.
     oddities: Vec<Oddities>,
+    names: Names,
 }
 
 enum Kind {
+    Routers(Box<SimCluster>),
     Set(Box<SimReplicaSet>),
     Standalone(Box<SimServer>),
 }
@@ -35,14 +38,16 @@ impl Servers {
         }
         let addresses = plan.addresses();
         let choices = streams.fork("servers");
+        let mut set = SetConfig::new("rs", plan.member_addresses());
+        set.users.clone_from(&users);
+        set.election_timeout = plan.election_timeout;
+        set.lag = plan.lag;
         let kind = match plan.topology {
-            Topology::Set(_) => {
-                let mut config = SetConfig::new("rs", addresses);
-                config.users = users;
-                config.election_timeout = plan.election_timeout;
-                config.lag = plan.lag;
-                Kind::Set(Box::new(SimReplicaSet::new(config, choices, now)))
+            Topology::Routers(_) => {
+                let config = ClusterConfig::new(addresses, set);
+                Kind::Routers(Box::new(SimCluster::new(config, choices, now)))
             }
+            Topology::Set(_) => Kind::Set(Box::new(SimReplicaSet::new(set, choices, now))),
             Topology::Standalone => {
                 let address = addresses.into_iter().next().unwrap_or_default();
                 let mut config = ServerConfig::new(address);
@@ -53,6 +58,7 @@ impl Servers {
         let mut this = Self {
             kind,
             oddities: Vec::new(),
+            names: Names::new(plan),
         };
         for server in 0..plan.topology.servers() {
             let own = Oddities::default();
@@ -61,10 +67,18 @@ impl Servers {
                 let member = matches!(plan.topology, Topology::Set(_)).then_some(address);
                 own.grow_old(member);
             }
+            if plan.small_messages && server % 2 == 1 {
+                this.server(server).set_message_len_max(SMALL_MESSAGE);
+            }
             this.oddities.push(own.clone());
             this.server(server).set_hook(move |seen| own.answer(seen));
         }
         this
+    }
+
+    /// Who knows the SRV records of the routers.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Lets a server say something odd a few times.
@@ -72,16 +86,27 @@ impl Servers {
         self.oddities[server].set(Some(odd));
     }
 
-    pub(super) fn set(&mut self) -> Option<&mut SimReplicaSet> {
+    /// The replica set, to do something to it.
+    pub(super) fn set(&mut self, now: Instant) -> Option<&mut SimReplicaSet> {
         match &mut self.kind {
+            Kind::Routers(cluster) => Some(cluster.set_mut(now)),
             Kind::Set(set) => Some(set),
             Kind::Standalone(_) => None,
         }
     }
 
-    /// One of the servers.
+    /// The routers and their set.
+    pub(super) fn cluster(&mut self) -> Option<&mut SimCluster> {
+        match &mut self.kind {
+            Kind::Routers(cluster) => Some(cluster),
+            Kind::Set(_) | Kind::Standalone(_) => None,
+        }
+    }
+
+    /// One of the servers that clients reach.
     pub(super) fn server(&mut self, index: usize) -> &mut SimServer {
         match &mut self.kind {
+            Kind::Routers(cluster) => cluster.router_mut(index),
             Kind::Set(set) => set.member_mut(index),
             Kind::Standalone(server) => server,
         }
@@ -107,6 +132,7 @@ impl Servers {
     /// The documents of the primary; `None` while there is none.
     pub(super) fn documents(&self) -> Option<BTreeMap<&'static str, Vec<Document>>> {
         let server = match &self.kind {
+            Kind::Routers(cluster) => cluster.set().member(cluster.set().primary()?),
             Kind::Set(set) => set.member(set.primary()?),
             Kind::Standalone(server) => server,
         };
@@ -115,67 +141,62 @@ impl Servers {
     }
 }
 
-impl Deployment for Servers {
-    fn addresses(&self) -> Vec<String> {
+impl Servers {
+    fn all(&self) -> &dyn Deployment {
         match &self.kind {
-            Kind::Set(set) => set.addresses(),
-            Kind::Standalone(server) => Deployment::addresses(&**server),
+            Kind::Routers(cluster) => &**cluster,
+            Kind::Set(set) => &**set,
+            Kind::Standalone(server) => &**server,
         }
     }
 
-    fn listens(&self, server: usize) -> bool {
-        match &self.kind {
-            Kind::Set(set) => set.listens(server),
-            Kind::Standalone(one) => Deployment::listens(&**one, server),
+    fn all_mut(&mut self) -> &mut dyn Deployment {
+        match &mut self.kind {
+            Kind::Routers(cluster) => &mut **cluster,
+            Kind::Set(set) => &mut **set,
+            Kind::Standalone(server) => &mut **server,
         }
+    }
+}
+
+impl Deployment for Servers {
+    fn addresses(&self) -> Vec<String> {
+        self.all().addresses()
+    }
+
+    fn listens(&self, server: usize) -> bool {
+        self.all().listens(server)
     }
 
     fn part(&mut self, servers: &[usize], now: Instant) {
         match &mut self.kind {
-            Kind::Set(set) => set.part(servers, now),
-            Kind::Standalone(one) => Deployment::part(&mut **one, servers, now),
+            // The members behind the routers that are struck.
+            Kind::Routers(cluster) => cluster.set_mut(now).part(servers, now),
+            Kind::Set(_) | Kind::Standalone(_) => self.all_mut().part(servers, now),
         }
     }
 
     fn accept(&mut self, server: usize, connection: u64, now: Instant) -> bool {
-        match &mut self.kind {
-            Kind::Set(set) => set.accept(server, connection, now),
-            Kind::Standalone(one) => Deployment::accept(&mut **one, server, connection, now),
-        }
+        self.all_mut().accept(server, connection, now)
     }
 
     fn hang_up(&mut self, connection: u64, now: Instant) {
-        match &mut self.kind {
-            Kind::Set(set) => set.hang_up(connection, now),
-            Kind::Standalone(server) => Deployment::hang_up(&mut **server, connection, now),
-        }
+        self.all_mut().hang_up(connection, now);
     }
 
     fn receive(&mut self, connection: u64, bytes: &[u8], now: Instant) {
-        match &mut self.kind {
-            Kind::Set(set) => set.receive(connection, bytes, now),
-            Kind::Standalone(server) => Deployment::receive(&mut **server, connection, bytes, now),
-        }
+        self.all_mut().receive(connection, bytes, now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        match &mut self.kind {
-            Kind::Set(set) => Deployment::poll_output(&mut **set),
-            Kind::Standalone(server) => Deployment::poll_output(&mut **server),
-        }
+        self.all_mut().poll_output()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        match &self.kind {
-            Kind::Set(set) => Deployment::poll_timeout(&**set),
-            Kind::Standalone(server) => Deployment::poll_timeout(&**server),
-        }
+        self.all().poll_timeout()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        match &mut self.kind {
-            Kind::Set(set) => set.handle_timeout(now),
-            Kind::Standalone(server) => Deployment::handle_timeout(&mut **server, now),
-        }
+        self.all_mut().handle_timeout(now);
     }
 }

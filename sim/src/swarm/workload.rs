@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bson::{RawDocumentBuf, rawdoc};
+use bson::{RawDocumentBuf, oid::ObjectId, raw::cstr, rawdoc};
 use mongo_client_core::{
     concern::{ReadConcern, WriteConcern},
     cursor::CursorSpec,
@@ -16,7 +16,7 @@ use mongo_client_core::{
 
 use super::{
     observe::{OpFacts, OpKind},
-    plan::{Mode, Plan, Topology},
+    plan::{Mode, Plan, SMALL_MESSAGE, Topology},
 };
 use crate::choices::Choices;
 
@@ -45,6 +45,10 @@ pub(super) struct Work {
     preference: ReadPreference,
     /// After how many batches a cursor is dropped.
     pub(super) batches_max: u64,
+    /// An id that the client has made, which shows its wall clock (inserts).
+    pub(super) made: Option<ObjectId>,
+    /// The document has so many bytes more (inserts).
+    pad: usize,
 }
 
 /// When an operation is given up.
@@ -52,6 +56,8 @@ pub(super) struct Work {
 pub(super) enum GiveUp {
     /// At its k-th poll (driver mode; a quarter of a millisecond each in engine mode).
     AtPoll(u32),
+    /// Instead of its k-th poll: what has woken it is not seen by it (driver mode; as above).
+    BeforePoll(u32),
     /// After a time.
     After(Duration),
 }
@@ -105,6 +111,11 @@ impl Workload {
         let client = self.choices.draw("client", self.plan.clients as u64) as usize;
         let kind = self.kind();
         let mut work = self.work(client, kind);
+        if self.plan.small_messages && kind == OpKind::Insert && self.choices.draw("pad?", 16) == 0
+        {
+            // Some servers take no message that holds it.
+            work.pad = SMALL_MESSAGE as usize;
+        }
         if self.plan.drops > 0 && self.choices.draw("give up?", self.plan.drops) == 0 {
             work.give_up = Some(self.give_up());
         }
@@ -150,7 +161,7 @@ impl Workload {
     fn work(&mut self, client: usize, kind: OpKind) -> Work {
         let op = self.next;
         self.next += 1;
-        let set = matches!(self.plan.topology, Topology::Set(_));
+        let set = self.plan.topology.members() > 0;
         let document = match kind {
             OpKind::Insert => op.cast_signed(),
             OpKind::Delete => self.known.pop_front().unwrap_or_default(),
@@ -199,15 +210,19 @@ impl Workload {
             write_concern,
             preference,
             batches_max: 1 << self.choices.draw("batches", 5),
+            made: None,
+            pad: 0,
         }
     }
 
     fn give_up(&mut self) -> GiveUp {
-        if self.choices.draw("give up by", 2) == 0 {
-            GiveUp::AtPoll(1 + self.choices.draw("poll", 12) as u32)
-        } else {
-            let doublings = self.choices.draw("give up", 22);
-            GiveUp::After(Duration::from_micros(1 << doublings))
+        match self.choices.draw("give up by", 5) {
+            0 | 2 => GiveUp::AtPoll(1 + self.choices.draw("poll", 12) as u32),
+            4 => GiveUp::BeforePoll(2 + self.choices.draw("poll", 11) as u32),
+            _ => {
+                let doublings = self.choices.draw("give up", 22);
+                GiveUp::After(Duration::from_micros(1 << doublings))
+            }
         }
     }
 }
@@ -222,7 +237,13 @@ impl Work {
             OpKind::Insert => {
                 let body = rawdoc! { "insert": THINGS, "comment": comment };
                 let mut spec = self.write("insert", body);
-                let document = rawdoc! { "_id": id, "client": facts.client as i64 };
+                let mut document = rawdoc! { "_id": id, "client": facts.client as i64 };
+                if let Some(made) = self.made {
+                    document.append(cstr!("made"), made);
+                }
+                if self.pad > 0 {
+                    document.append(cstr!("pad"), "x".repeat(self.pad));
+                }
                 spec.sequences.push(DocumentSequence {
                     identifier: "documents",
                     documents: document.into_bytes().into(),

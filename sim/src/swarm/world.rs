@@ -29,6 +29,13 @@ pub(super) trait World {
     /// Ends all faults of the network and of names.
     fn heal(&mut self);
 
+    /// Ends the runtime of the clients with all their tasks, if they have one; the next one is there
+    /// at once. Whether they have one.
+    fn end_runtime(&mut self) -> bool;
+
+    /// One read of a connection gives so many bytes at most.
+    fn set_reads_max(&mut self, most: usize);
+
     /// What a client holds.
     fn counts(&self, client: usize, phase: Phase) -> ClientCounts;
 

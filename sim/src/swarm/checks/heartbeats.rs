@@ -33,6 +33,13 @@ impl Part for Heartbeats {
     }
 
     fn observe(&mut self, at: Instant, what: &Observation<'_>) -> Result<(), String> {
+        // The monitors of the next runtime begin at once.
+        if let Observation::Fault {
+            kind: "runtime-death",
+        } = what
+        {
+            self.monitors = ByPool::default();
+        }
         let Observation::Sdam { client, event } = what else {
             return Ok(());
         };

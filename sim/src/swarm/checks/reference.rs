@@ -129,6 +129,17 @@ impl Reference {
         }
     }
 
+    /// The records of the deployment's name have a host that is new.
+    pub(super) fn open(&mut self, server: &str) {
+        let server = String::from(server);
+        self.servers.entry(server).or_insert(UNKNOWN);
+    }
+
+    /// They have it no more.
+    pub(super) fn close(&mut self, server: &str) {
+        self.servers.remove(server);
+    }
+
     /// A check failed, or an application found the server unreachable or changed.
     pub(super) fn lost(&mut self, server: &str, version: Option<Version>) {
         if let Some(place) = self.servers.get_mut(server) {

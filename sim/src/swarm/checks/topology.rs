@@ -33,6 +33,8 @@ struct Client {
 #[derive(Debug)]
 pub(super) struct Topology {
     seeds: Vec<String>,
+    /// Which routers there are follows from SRV records, too, which the reference does not know.
+    srv: bool,
     set_name: Option<String>,
     clients: BTreeMap<usize, Client>,
 }
@@ -41,7 +43,11 @@ impl Topology {
     pub(super) fn new(plan: &Plan) -> Self {
         let options = plan.options();
         Self {
-            seeds: options.hosts.iter().map(ToString::to_string).collect(),
+            seeds: match plan.srv {
+                true => plan.addresses(),
+                false => options.hosts.iter().map(ToString::to_string).collect(),
+            },
+            srv: plan.srv,
             set_name: options.repl_set_name,
             clients: BTreeMap::new(),
         }
@@ -73,6 +79,9 @@ impl Part for Topology {
         let Some(known) = self.clients.get_mut(client) else {
             return Ok(());
         };
+        if self.srv {
+            known.routers(event);
+        }
         let result = known.sdam(event);
         result.map_err(|what| format!("client {client}: {what}"))
     }
@@ -114,6 +123,15 @@ impl Client {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A router came or went.
+    fn routers(&mut self, event: &SdamEvent) {
+        match event {
+            SdamEvent::ServerOpening(e) => self.reference.open(&name(&e.address)),
+            SdamEvent::ServerClosed(e) => self.reference.close(&name(&e.address)),
+            _ => {}
+        }
     }
 
     /// A server became Unknown by what an application found out.
