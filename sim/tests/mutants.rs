@@ -42,7 +42,7 @@ const CASES: &[Case] = &[
     },
     Case {
         mutant: Mutant::TxnNumberChanged,
-        seed: 0,
+        seed: 6,
         profile: Profile::FailoverStorm,
         mode: Mode::Engine,
         invariant: "applied-exactly-once",
