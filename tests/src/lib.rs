@@ -15,3 +15,4 @@ pub mod sim;
 pub mod spec;
 pub mod unified;
 pub mod watched;
+pub mod witness;

@@ -23,7 +23,6 @@ mod postponed;
 mod requirements;
 pub mod schema;
 mod version;
-mod witness;
 
 pub use self::{
     case::run_case,

@@ -18,9 +18,11 @@ use super::{
     operations::waits_for,
     postponed,
     requirements::{Unmet, check_any},
+};
+use crate::{
+    spec::{Outcome, Report, SpecFile, in_folder},
     witness::Witness,
 };
-use crate::spec::{Outcome, Report, SpecFile, in_folder};
 
 /// The rows whose cases run on simulated servers too.
 pub const SIMULATED: [&str; 4] = [

@@ -1,9 +1,9 @@
-//! Whether the machine stood still while a case measured time.
+//! Whether the machine stood still while a test measured time.
 //!
-//! Such cases have little to spare: a server holds a command up for 125 ms and the client must have
-//! given up after 100. On a machine that has too much to do, client or server get the processor
-//! later than that, and the case says nothing about either. A thread that only sleeps for moments
-//! notices: it wakes too late.
+//! Some have little to spare: a server holds a command up for 125 ms and the client must have given
+//! up after 100. On a machine that has too much to do, client or server get the processor later than
+//! that, and the test says nothing about either. A thread that only sleeps for moments notices: it
+//! wakes too late.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ const STALL: Duration = Duration::from_millis(5);
 
 /// A thread that notes the longest stall; ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct Witness {
+pub struct Witness {
     state: Arc<State>,
 }
 
@@ -33,7 +33,9 @@ struct State {
 
 impl Witness {
     /// Begins to watch.
-    pub(super) fn new() -> Self {
+    #[expect(clippy::new_without_default, reason = "it starts a thread")]
+    #[must_use]
+    pub fn new() -> Self {
         let state = Arc::<State>::default();
         let noted = Arc::clone(&state);
         thread::spawn(move || {
@@ -46,10 +48,16 @@ impl Witness {
         Self { state }
     }
 
-    /// Whether the machine has stood still for too long so far.
-    pub(super) fn saw_stall(&self) -> bool {
-        let worst = self.state.worst_micros.load(Ordering::Relaxed);
-        Duration::from_micros(worst) >= STALL
+    /// The longest time for which the machine has stood still so far.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        Duration::from_micros(self.state.worst_micros.load(Ordering::Relaxed))
+    }
+
+    /// Whether that is more than a test of milliseconds can bear.
+    #[must_use]
+    pub fn saw_stall(&self) -> bool {
+        self.longest() >= STALL
     }
 }
 
