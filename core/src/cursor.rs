@@ -10,6 +10,7 @@
 
 mod batch;
 mod machine;
+pub mod pin;
 
 #[cfg(test)]
 mod tests;

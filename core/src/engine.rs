@@ -42,10 +42,15 @@
 //! the target [`Target::Server`] of [`Executed::server`] and the session
 //! of the first command ([`implicit_session`](Engine::implicit_session)). A cursor that is given up
 //! is handed to [`kill_cursor`](Engine::kill_cursor), also after a `getMore` was cancelled.
+//!
+//! Behind a load balancer only one connection leads to the service that holds a cursor: its commands
+//! share a [`pin`](Engine::pin), whose connection is theirs until the server has no cursor any more,
+//! or the pin ends.
 
 mod inputs;
 mod io;
 mod ops;
+mod pins;
 mod routes;
 mod sessions;
 mod sockets;
@@ -68,11 +73,12 @@ pub use self::{
     inputs::interleave,
     io::{
         Census, Command, DnsInput, DnsOutput, Event, Executed, Input, LookupId, OpId, OpenError,
-        Output, SessionId, SocketId, TimerTag,
+        Output, PinId, SessionId, SocketId, TimerTag,
     },
 };
 use self::{
     ops::{Op, Origin},
+    pins::Pins,
     sessions::Sessions,
     start::{Lookup, Phase, Running},
     tables::{Tables, Wishes},
@@ -80,7 +86,7 @@ use self::{
 use crate::{
     error::Result,
     marks::{self, Mark},
-    op::{CommandSpec, ObjectIdGenerator, Target},
+    op::{ObjectIdGenerator, Target},
     options::ClientOptions,
     rng::{Entropy, Rng},
     session::ClusterTime,
@@ -119,6 +125,7 @@ pub struct Engine {
     /// The operations that wait for a server, in the order of their coming.
     selecting: BTreeSet<OpId>,
     sessions: Sessions,
+    pins: Pins,
     cluster_time: Option<ClusterTime>,
     /// Operations of the engine's own.
     background: usize,
@@ -170,6 +177,7 @@ impl Engine {
             ops: BTreeMap::new(),
             selecting: BTreeSet::new(),
             sessions: Sessions::default(),
+            pins: Pins::default(),
             cluster_time: None,
             background: 0,
             op_last: 0,
@@ -187,11 +195,7 @@ impl Engine {
     pub fn submit(&mut self, command: Command, now: Instant) -> OpId {
         self.see(now);
         let id = self.next_op();
-        let claim = self.check_open().and_then(|()| match command.session {
-            Some(session) => self.sessions.claim(session, id),
-            None => Ok(()),
-        });
-        if let Err(error) = claim {
+        if let Err(error) = self.claim(&command, id) {
             let (op, result) = (id, Err(error));
             self.tables
                 .outputs
@@ -228,23 +232,49 @@ impl Engine {
         self.run();
     }
 
-    /// Sends `killCursors` in the background, best effort, and then ends the cursor's session.
+    /// What an operation may not share with another.
+    fn claim(&mut self, command: &Command, id: OpId) -> Result<()> {
+        self.check_open()?;
+        command.pin.map_or(Ok(()), |pin| self.pins.check(pin))?;
+        if let Some(session) = command.session {
+            self.sessions.claim(session, id)?;
+        }
+        if let Some(pin) = command.pin {
+            self.pins.claim(pin, id);
+        }
+        Ok(())
+    }
+
+    /// Sends `killCursors` in the background, best effort, and then ends the cursor's session and
+    /// its pin. Its deadline is the engine's.
     ///
-    /// `spec` is that of [`CursorMachine::kill`](crate::cursor::CursorMachine::kill) with the
-    /// cursor's server as its target; without such a server nothing is sent.
-    pub fn kill_cursor(&mut self, spec: CommandSpec, session: Option<SessionId>, now: Instant) {
+    /// The command is that of [`CursorMachine::kill`](crate::cursor::CursorMachine::kill) with the
+    /// cursor's server as its target; without such a server nothing is sent. Behind a load balancer
+    /// it goes over the cursor's connection, or not at all once that is broken, or while another
+    /// operation has it.
+    pub fn kill_cursor(&mut self, mut command: Command, now: Instant) {
         self.see(now);
-        let known = match spec.target {
+        let known = match command.spec.target {
             Target::Server(id) => self.tables.servers.get(&id).is_some_and(|s| !s.removed),
             _ => false,
         };
-        if known && self.phase == Phase::Running && self.background < BACKGROUND_MAX {
+        let (session, pin) = (command.session, command.pin);
+        command.pin = pin.filter(|pin| self.pins.check(*pin).is_ok());
+        let has_way = !self.is_balanced()
+            || command.pin == pin && !pin.is_some_and(|pin| self.is_pin_lost(pin));
+        if known && has_way && self.phase == Phase::Running && self.background < BACKGROUND_MAX {
             marks::reached(Mark::CancelEngineCursor);
             let id = OpId(self.op_last + 1);
-            let claimed = session.filter(|session| self.sessions.claim(*session, id).is_ok());
-            self.background(spec, claimed, Origin::KillCursor(session));
+            command.session = session.filter(|session| self.sessions.claim(*session, id).is_ok());
+            if let Some(pin) = command.pin {
+                self.pins.claim(pin, id);
+            }
+            self.background(command, Origin::KillCursor(session));
         } else if let Some(session) = session {
             self.close_session(session);
+        }
+        if let Some(pin) = pin {
+            self.end_pin(pin);
         }
         self.run();
     }

@@ -5,9 +5,11 @@
 //! when it is dropped. With any other deployment it stays empty.
 
 use std::{
-    fmt, mem,
+    fmt,
     sync::{Mutex, PoisonError},
 };
+
+use mongo_client_core::cursor::pin::{Ended, Pick, Pin, Taken};
 
 use crate::lease::Lease;
 
@@ -17,18 +19,7 @@ use crate::lease::Lease;
 #[derive(Default)]
 pub struct Pinned {
     /// Never locked: only there so that a cursor can be shared between threads.
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-enum State {
-    /// No command has opened a cursor.
-    #[default]
-    Empty,
-    /// No command is under way, but one may have been dropped.
-    Held(Lease),
-    /// A command has the connection, or it is lost.
-    Lent,
+    pin: Mutex<Pin<Lease>>,
 }
 
 /// Shows no connection.
@@ -38,40 +29,26 @@ impl fmt::Debug for Pinned {
     }
 }
 
-/// What a command of a cursor does for a connection.
-pub(crate) enum Pick {
-    /// It opens the cursor: any connection will do.
-    Any,
-    /// The connection of the cursor.
-    This(Lease),
-    /// The connection of the cursor is gone, and the cursor with it.
-    Gone,
-}
-
 impl Pinned {
-    fn state(&mut self) -> &mut State {
-        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
+    fn pin(&mut self) -> &mut Pin<Lease> {
+        self.pin.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a cursor has a connection, or had one.
     #[must_use]
     pub fn is_used(&mut self) -> bool {
-        !matches!(self.state(), State::Empty)
+        self.pin().is_used()
     }
 
     /// Whether a cursor had a connection that is of no use any more: no command can follow.
     #[must_use]
     pub fn is_lost(&mut self) -> bool {
-        match self.state() {
-            State::Empty => false,
-            State::Held(lease) => !lease.is_usable(),
-            State::Lent => true,
-        }
+        self.pin().is_lost(Lease::is_usable)
     }
 
     /// Whether a command was dropped while it was under way: call [`Self::settle`] first.
     pub(crate) fn is_busy(&mut self) -> bool {
-        matches!(self.state(), State::Held(lease) if lease.is_running())
+        self.pin().kept().is_some_and(Lease::is_running)
     }
 
     /// Waits for the end of a command that was dropped.
@@ -79,38 +56,26 @@ impl Pinned {
         if !self.is_busy() {
             return;
         }
-        if let State::Held(lease) = mem::replace(self.state(), State::Lent)
-            && let Some(lease) = lease.settle().await
-        {
-            *self.state() = State::Held(lease);
+        if let Pick::This(lease) = self.pin().lend() {
+            self.take_back(lease.settle().await, Ended::Failed);
         }
     }
 
     /// Lends the connection to a command.
-    pub(crate) fn lend(&mut self) -> Pick {
-        match mem::replace(self.state(), State::Lent) {
-            State::Held(lease) => Pick::This(lease),
-            State::Lent => Pick::Gone,
-            State::Empty => {
-                *self.state() = State::Empty;
-                Pick::Any
-            }
-        }
+    pub(crate) fn lend(&mut self) -> Pick<Lease> {
+        self.pin().lend()
     }
 
-    /// A command is over, or was dropped: takes its connection. `opened`: it has succeeded.
-    ///
-    /// One that failed stays with the cursor, so that its service is not mistaken; one whose
-    /// runtime has died is of no use any more.
-    pub(crate) fn take_back(&mut self, lease: Option<Lease>, opened: bool) {
+    /// A command is over, or was dropped: takes its connection. One whose runtime has died is of no
+    /// use any more.
+    pub(crate) fn take_back(&mut self, lease: Option<Lease>, ended: Ended) {
         let Some(lease) = lease.filter(|lease| !lease.is_orphaned()) else {
             return;
         };
-        match self.state() {
-            State::Empty if opened => lease.pin(),
-            State::Empty => return,
-            State::Held(_) | State::Lent => {}
+        match self.pin().take_back(lease, ended) {
+            Taken::Back(lease) => drop(lease),
+            Taken::First => self.pin().kept().map_or((), Lease::pin),
+            Taken::Kept => {}
         }
-        *self.state() = State::Held(lease);
     }
 }

@@ -260,10 +260,8 @@ impl<D: Deployment> EngineWorld<D> {
     }
 
     /// Gives a cursor up; see [`Engine::kill_cursor`].
-    pub fn kill_cursor(&mut self, client: usize, spec: CommandSpec, session: Option<SessionId>) {
-        self.with_engine(client, |engine, now| {
-            engine.kill_cursor(spec, session, now);
-        });
+    pub fn kill_cursor(&mut self, client: usize, command: Command) {
+        self.with_engine(client, |engine, now| engine.kill_cursor(command, now));
     }
 
     /// Starts a session.

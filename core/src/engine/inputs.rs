@@ -63,6 +63,7 @@ impl Engine {
             tickets: self.tables.tickets.len(),
             sessions_idle: self.sessions.pool.len(),
             sessions_open: self.sessions.open(),
+            pins_open: self.pins.open(),
             timers: self.tables.timers.len(),
             lookups: usize::from(self.lookup.is_some()),
         }

@@ -40,6 +40,8 @@ ids! {
     SessionId "sess";
     /// A DNS lookup.
     LookupId "dns";
+    /// The place for a cursor's connection: one [`Engine::pin`](super::Engine::pin).
+    PinId "pin";
 }
 
 /// A command to execute.
@@ -56,6 +58,9 @@ pub struct Command {
     pub session: Option<SessionId>,
     /// When the operation must have ended.
     pub deadline: Option<Instant>,
+    /// Of the cursor that the command opens or belongs to, from
+    /// [`Engine::pin`](super::Engine::pin): behind a load balancer it keeps its connection.
+    pub pin: Option<PinId>,
 }
 
 impl Command {
@@ -66,6 +71,7 @@ impl Command {
             spec,
             session: None,
             deadline: None,
+            pin: None,
         }
     }
 
@@ -73,6 +79,13 @@ impl Command {
     #[must_use]
     pub fn with_session(mut self, session: SessionId) -> Self {
         self.session = Some(session);
+        self
+    }
+
+    /// Names the pin of the command's cursor.
+    #[must_use]
+    pub fn with_pin(mut self, pin: PinId) -> Self {
+        self.pin = Some(pin);
         self
     }
 
@@ -356,6 +369,8 @@ pub struct Census {
     pub sessions_idle: usize,
     /// Sessions of the caller's.
     pub sessions_open: usize,
+    /// Pins of the caller's.
+    pub pins_open: usize,
     /// Deadlines.
     pub timers: usize,
     /// Lookups.

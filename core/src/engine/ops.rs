@@ -9,11 +9,14 @@ mod select;
 
 use std::time::Duration;
 
-use super::{Command, Engine, Executed, OpId, Output, SessionId, SocketId, TimerTag, tables::Held};
+use super::{
+    Command, Engine, Executed, OpId, Output, PinId, SessionId, SocketId, TimerTag, tables::Held,
+};
 use crate::{
     conn::Health,
+    cursor::pin::Ended,
     error::{Error, Result},
-    event::{CommandMonitor, cmap::ConnectionClosedReason},
+    event::CommandMonitor,
     id::{OperationId, ServerId, Ticket},
     marks::{self, Mark},
     mutants::{self, Mutant},
@@ -58,6 +61,8 @@ pub(super) enum Wait {
         silent: bool,
     },
     Pause,
+    /// The reply of a cancelled operation of the same cursor.
+    Pin,
 }
 
 /// Whose operation it is.
@@ -122,6 +127,10 @@ impl Op {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.command.deadline
     }
+
+    pub(super) fn pin(&self) -> Option<PinId> {
+        self.command.pin
+    }
 }
 
 impl Engine {
@@ -182,7 +191,7 @@ impl Engine {
 
     /// Gives back what the last attempt held.
     fn release(&mut self, op: &mut Op) {
-        self.give_back(op);
+        self.give_back(op, Ended::Failed);
         if let Some(id) = op.counted.take() {
             if let Some(server) = self.tables.servers.get_mut(&id) {
                 server.operations = server.operations.saturating_sub(1);
@@ -191,11 +200,10 @@ impl Engine {
         }
     }
 
-    fn give_back(&mut self, op: &mut Op) {
-        if let Some(held) = op.held.take() {
-            let idle = self.health(held.socket) == Health::Idle;
-            let why = (!idle).then_some(ConnectionClosedReason::Error);
-            self.tables.check_in(held, idle, why, self.now);
+    fn give_back(&mut self, op: &mut Op, ended: Ended) {
+        let held = op.held.take();
+        if let Some(held) = held.and_then(|held| self.keep(op, held, ended)) {
+            self.surrender(held);
         }
     }
 
@@ -244,6 +252,9 @@ impl Engine {
         let view = self.tables.view.as_deref();
         let terms = self.sessions.terms(view, self.running.as_ref());
         self.sessions.release(&mut op.session, terms, self.now);
+        if let Some(pin) = op.command.pin.take() {
+            self.release_pin(pin);
+        }
         if op.origin != Origin::Caller {
             self.background = self.background.saturating_sub(1);
         }
@@ -276,7 +287,7 @@ impl Engine {
                 }
                 self.advance(op);
             }
-            Wait::Start => {
+            Wait::Start | Wait::Pin => {
                 if let Some(op) = self.ops.remove(&id) {
                     let error = Error::from(std::io::ErrorKind::TimedOut).with_timeout();
                     self.finish(op, Err(error));
@@ -315,6 +326,7 @@ impl Engine {
                 self.command_failed(op, &Error::dropped());
                 self.abandon(op);
             }
+            Wait::Pin => {}
             Wait::Start => marks::reached(Mark::CancelEngineStart),
             Wait::Server { .. } => marks::reached(Mark::CancelEngineSelecting),
             Wait::Pause => marks::reached(Mark::CancelEnginePausing),

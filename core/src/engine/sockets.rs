@@ -127,6 +127,7 @@ impl Engine {
                 };
                 self.tables.check_in(held, true, None, self.now);
             }
+            (User::Pinned(pin), _) => self.pin_settled(pin),
             _ => {}
         }
     }
@@ -165,14 +166,12 @@ impl Engine {
                     let why = Some(ConnectionClosedReason::Dropped);
                     self.tables.check_in(held, false, why, self.now);
                 }
-                User::Nobody => {
-                    // Nobody's operation failed: SDAM hears nothing. The pool finds out when it
-                    // hands the connection out.
-                    socket.conn = None;
-                    socket.dead = true;
-                    let tag = super::TimerTag::Socket(id);
-                    self.tables.timers.set(tag, None);
-                    self.tables.outputs.push_back(Output::Close { conn: id });
+                // Nobody's operation failed: SDAM hears nothing. The pool finds out when it hands
+                // the connection out.
+                User::Nobody => self.tables.bury(id),
+                User::Pinned(pin) => {
+                    self.tables.bury(id);
+                    self.pin_settled(pin);
                 }
             },
         }

@@ -241,22 +241,16 @@ impl Engine {
             return self.close();
         }
         self.phase = Phase::Ending;
+        self.end_pins();
         self.tables.timers.set(TimerTag::Shutdown, Some(limit));
         for ids in self.sessions.pool.drain_ids() {
-            self.background(end_sessions(&ids), None, Origin::EndSessions);
+            self.background(Command::new(end_sessions(&ids)), Origin::EndSessions);
         }
     }
 
     /// Submits an operation of the engine's own; its result concerns nobody.
-    pub(super) fn background(
-        &mut self,
-        spec: crate::op::CommandSpec,
-        session: Option<super::SessionId>,
-        origin: Origin,
-    ) {
-        let limit = self.now + SHUTDOWN_LIMIT;
-        let mut command = Command::new(spec).with_deadline(limit);
-        command.session = session;
+    pub(super) fn background(&mut self, command: Command, origin: Origin) {
+        let command = command.with_deadline(self.now + SHUTDOWN_LIMIT);
         let id = self.next_op();
         self.background += 1;
         self.begin_op(Op::new(id, command, origin));

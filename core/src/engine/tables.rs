@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Event, OpId, Output, SocketId, TimerTag, timers::Timers};
+use super::{Event, OpId, Output, PinId, SocketId, TimerTag, timers::Timers};
 use crate::{
     conn::{Connection, ConnectionConfig},
     error::Error,
@@ -86,6 +86,8 @@ pub(super) enum User {
     Op(OpId),
     /// The reply of a cancelled operation is consumed.
     Draining(LeaseToken),
+    /// A cursor keeps it; it is idle, or the reply of a cancelled operation is consumed.
+    Pinned(PinId),
 }
 
 /// A connection: the machine here, its stream at the host.
@@ -97,7 +99,7 @@ pub(super) struct Socket {
     pub(super) user: User,
     /// When dialling ends.
     pub(super) dial_until: Option<Instant>,
-    /// It broke while it was available; the pool does not know yet.
+    /// It broke while no operation used it; the pool does not know yet.
     pub(super) dead: bool,
     /// The host was told to write, and has not written everything since.
     pub(super) write_told: bool,

@@ -4,6 +4,7 @@ mod auth;
 mod cancel;
 mod hostile;
 mod life;
+mod pins;
 mod refusals;
 mod world;
 

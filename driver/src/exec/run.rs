@@ -9,6 +9,7 @@ use std::{
 
 use mongo_client_core::{
     conn::ConnError,
+    cursor::pin::{self, Ended, Pick},
     error::{Error, ErrorKind, Result},
     marks::{self, Mark},
     op::{CommandSpec, Failure, Operation, OperationContext, Progress, Stage, Want, reply::Counts},
@@ -27,7 +28,7 @@ use crate::{
     buffers,
     command_events::CommandMonitor,
     lease::{self, CheckoutFuture, Lease, Started},
-    pinned::{Pick, Pinned},
+    pinned::Pinned,
     session::{self, ImplicitSession},
     shared::Shared,
     trace,
@@ -158,7 +159,7 @@ impl<'a> Run<'a> {
                 Step::Next | Step::Begin => match self.operation.want() {
                     Want::Server { .. } => {
                         trace::attempt(&self.operation);
-                        self.let_go(false);
+                        self.let_go(Ended::Failed);
                         self.server = None;
                         trace::selecting(shared, &self.operation);
                         ready!(self.poll_select(cx, &mut tick))
@@ -201,7 +202,7 @@ impl<'a> Run<'a> {
     #[inline]
     fn end(&mut self, result: Result<Reply>, tick: &mut Tick<'_>) -> Result<Executed> {
         self.step.set(Step::Over);
-        self.let_go(false);
+        self.let_go(Ended::Failed);
         self.server = None;
         let now = tick.now();
         self.held.end(self.shared, || now);
@@ -219,7 +220,7 @@ impl<'a> Run<'a> {
 
     /// The server is overloaded: no connection and no load is held while waiting.
     fn pause(&mut self, until: Instant, tick: &mut Tick<'_>) -> Progress {
-        self.let_go(false);
+        self.let_go(Ended::Failed);
         self.server = None;
         trace::pause(&self.operation, until, tick.now());
         if let Err(error) = self.shared.ensure_alive() {
@@ -231,12 +232,12 @@ impl<'a> Run<'a> {
     }
 
     /// The request is over, or will not be sent: its connection goes back to the pool, or to the
-    /// cursor that keeps it. `opened`: it has succeeded.
+    /// cursor that keeps it.
     #[inline]
-    fn let_go(&mut self, opened: bool) {
+    fn let_go(&mut self, ended: Ended) {
         match &mut self.pinned {
             None => self.lease = None,
-            Some(pinned) => pinned.take_back(self.lease.take(), opened),
+            Some(pinned) => pinned.take_back(self.lease.take(), ended),
         }
     }
 
@@ -260,11 +261,7 @@ impl<'a> Run<'a> {
             match pinned.lend() {
                 Pick::Any => {}
                 Pick::This(lease) => return self.checked_out(Ok(lease), tick),
-                Pick::Gone => {
-                    return Progress::Done(Err(Error::invalid_argument(
-                        "cursor: the connection that it was bound to is gone",
-                    )));
-                }
+                Pick::Gone => return Progress::Done(Err(pin::gone())),
             }
         }
         match lease::start(server, now) {
@@ -343,7 +340,7 @@ impl<'a> Run<'a> {
             Ok(exchange) => exchange,
             Err(error) => {
                 // On a retry the error of the earlier attempt may say more.
-                self.let_go(false);
+                self.let_go(Ended::Failed);
                 return self.failed(error, Stage::Exchange { sent: false }, tick);
             }
         };
@@ -383,7 +380,7 @@ impl<'a> Run<'a> {
                 if let Some(monitor) = monitor {
                     monitor.succeeded(self.shared, None, tick.now());
                 }
-                self.let_go(false);
+                self.let_go(Ended::Failed);
                 self.operation.replied_nothing(tick.now())
             }
             Ok(Some(reply)) => self.replied(reply, monitor, tick),
@@ -412,7 +409,7 @@ impl<'a> Run<'a> {
         }
         let error = match checked {
             Ok(counts) => {
-                self.let_go(true);
+                self.let_go(Ended::Open);
                 self.counts = counts;
                 return self.operation.succeeded(reply);
             }
@@ -423,7 +420,7 @@ impl<'a> Run<'a> {
             let app_error = route::reply_error(error, generation, service_id);
             shared.handle_app_error(server.0.id, &app_error);
         }
-        self.let_go(false);
+        self.let_go(Ended::Failed);
         shared.rng.with("retry", |rng| {
             self.operation.replied(reply, self.held.state(), now, rng)
         })
@@ -449,7 +446,7 @@ impl<'a> Run<'a> {
             shared.handle_app_error(server.0.id, &app_error);
         }
         // Only now: the pool is cleared before it gets the connection back (SDAM: "Error handling").
-        self.let_go(false);
+        self.let_go(Ended::Failed);
         let error = error.error;
         if let Some(monitor) = monitor {
             monitor.failed(shared, &error, now);
@@ -496,7 +493,7 @@ impl Drop for Run<'_> {
         }
         self.step.set(Step::Over);
         self.server = None;
-        self.let_go(false);
+        self.let_go(Ended::Failed);
         let shared = self.shared;
         self.held.end(shared, || shared.clock.now());
     }

@@ -146,10 +146,12 @@ impl EngineMode {
         let cursor = running.cursor.and_then(|(mut cursor, target)| {
             let mut spec = cursor.kill()?;
             spec.target = target;
-            Some(spec)
+            let mut command = Command::new(spec);
+            command.session = running.session;
+            Some(command)
         });
         match (cursor, running.session) {
-            (Some(spec), session) => self.world.kill_cursor(client, spec, session),
+            (Some(command), _) => self.world.kill_cursor(client, command),
             (None, Some(session)) => self.world.end_session(client, session),
             (None, None) => {}
         }

@@ -320,7 +320,7 @@ impl Harness for EngineHarness {
     fn kill_cursor(&self, spec: CommandSpec) {
         let mut host = lock(&self.host);
         let now = host.runtime.now();
-        host.engine.kill_cursor(spec, None, now);
+        host.engine.kill_cursor(Command::new(spec), now);
         host.wake();
     }
 

@@ -3,7 +3,8 @@
 use super::{Engine, Flow, Op, OpId, Wait};
 use crate::{
     conn::{Abandoned, BeginError, ConnError},
-    engine::{Event, tables::User},
+    cursor::pin::Ended,
+    engine::Event,
     error::{Error, ErrorKind},
     event::{CommandMonitor, ExchangeSite, cmap::ConnectionClosedReason, command::CommandEvent},
     marks::{self, Mark},
@@ -36,7 +37,7 @@ impl Engine {
                     BeginError::Tls(error) => error,
                     error => Error::invalid_argument(format!("command {}: {error}", request.name)),
                 };
-                self.give_back(op);
+                self.give_back(op, Ended::Failed);
                 return self.failed(op, error, Stage::Exchange { sent: false });
             }
         };
@@ -76,7 +77,7 @@ impl Engine {
         let flow = match reply {
             None => {
                 self.succeeded(&mut op, None);
-                self.give_back(&mut op);
+                self.give_back(&mut op, Ended::Over);
                 match &mut op.operation {
                     Some(operation) => operation.replied_nothing(self.now).into(),
                     None => Flow::Continue,
@@ -110,7 +111,12 @@ impl Engine {
             let server = held.server;
             self.with_topology(|t| t.handle_app_error(server, &app_error, now));
         }
-        self.give_back(op);
+        let ended = match sound {
+            true if op.command.pin.is_some() => Ended::of_reply(reply.document()),
+            true => Ended::Over,
+            false => Ended::Failed,
+        };
+        self.give_back(op, ended);
         let Some(operation) = &mut op.operation else {
             return Flow::Continue;
         };
@@ -135,7 +141,7 @@ impl Engine {
             self.with_topology(|t| t.handle_app_error(held.server, &app_error, now));
         }
         // Only now: the pool is cleared before it gets the connection back (SDAM: "Error handling").
-        self.give_back(&mut op);
+        self.give_back(&mut op, Ended::Failed);
         self.command_failed(&mut op, &error.error);
         match self.failed(&mut op, error.error, Stage::Exchange { sent: true }) {
             Flow::Done(result) => self.finish(op, result),
@@ -171,13 +177,13 @@ impl Engine {
         let socket = self.tables.sockets.get_mut(&held.socket);
         let abandoned = match (socket, held.exchange) {
             (Some(socket), Some(exchange)) => {
-                let abandoned = socket.conn.as_mut().map(|c| c.abandon(exchange, now));
-                if let Some(Abandoned::Drain { .. }) = abandoned {
-                    socket.user = User::Draining(held.token);
-                }
-                abandoned
+                let conn = socket.conn.as_mut();
+                conn.map(|c| c.abandon(exchange, now))
             }
             _ => None,
+        };
+        let Some(held) = self.keep(op, held, Ended::Failed) else {
+            return self.tables.touch(held.socket);
         };
         match abandoned {
             Some(Abandoned::Reusable) => {
@@ -186,8 +192,7 @@ impl Engine {
             }
             Some(Abandoned::Drain { .. }) => {
                 marks::reached(Mark::CancelEngineDrain);
-                self.tables
-                    .with_pool(held.server, |pool| pool.drain(held.token, now));
+                self.surrender(held);
             }
             Some(Abandoned::Close) | None => {
                 marks::reached(Mark::CancelEngineClose);

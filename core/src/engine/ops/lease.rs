@@ -3,8 +3,10 @@
 use super::{Engine, Flow, Op, OpSession, Wait};
 use crate::{
     conn::Health,
+    cursor::pin::gone,
     engine::{
         OpId, Phase, SocketId, TimerTag,
+        pins::Lent,
         tables::{Held, User, pool_gone},
     },
     error::{Error, ErrorKind},
@@ -19,6 +21,16 @@ impl Engine {
     /// Asks the pool for a connection.
     pub(super) fn check_out(&mut self, op: &mut Op, id: ServerId) -> Flow {
         let now = self.now;
+        match self.lend_pin(op) {
+            Lent::Any => {}
+            Lent::Gone => return Flow::Done(Err(gone())),
+            Lent::Later => {
+                let until = op.command.deadline;
+                self.tables.timers.set(TimerTag::Op(op.id), until);
+                return Flow::Wait(Wait::Pin);
+            }
+            Lent::This(held) => return self.equipped(op, held),
+        }
         loop {
             let Some(checkout) = self.tables.with_checkout(id, op.id, now) else {
                 let address = op.operation.as_ref().and_then(|o| o.server());
@@ -99,16 +111,21 @@ impl Engine {
         }
     }
 
-    /// Has a connection: builds the request of this attempt.
     fn leased(&mut self, op: &mut Op, server: ServerId, lease: Lease<SocketId>) -> Flow {
-        let now = self.now;
-        op.held = Some(Held {
+        let held = Held {
             server,
             token: lease.token,
             socket: lease.conn,
             exchange: None,
-        });
-        let Some(socket) = self.tables.sockets.get_mut(&lease.conn) else {
+        };
+        self.equipped(op, held)
+    }
+
+    /// Has a connection: builds the request of this attempt.
+    fn equipped(&mut self, op: &mut Op, held: Held) -> Flow {
+        let now = self.now;
+        op.held = Some(held);
+        let Some(socket) = self.tables.sockets.get_mut(&held.socket) else {
             return Flow::Done(Err(Error::internal("a lease without a socket")));
         };
         socket.user = User::Op(op.id);

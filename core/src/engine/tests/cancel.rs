@@ -160,7 +160,8 @@ fn the_cursor_of_a_cancelled_get_more_is_killed_on_its_server() {
     world.engine.cancel(op, world.now);
     let mut kill = cursor.kill().expect("an open cursor");
     kill.target = Target::Server(executed.server);
-    world.engine.kill_cursor(kill, Some(session), world.now);
+    let kill = super::Command::new(kill).with_session(session);
+    world.engine.kill_cursor(kill, world.now);
     world.pass(Duration::from_secs(2));
     let killed = world.seen("killCursors");
     assert_eq!(killed.len(), 1);

@@ -391,6 +391,7 @@ impl World {
         let census = self.engine.census();
         for (address, counts) in &census.pools {
             let busy = counts.leased + counts.draining + counts.opening + counts.waiting;
+            let busy = busy + counts.pinned;
             assert_eq!(busy, 0, "{address}: {census:?}");
         }
         assert_eq!(census.ops, 0, "{census:?}");
