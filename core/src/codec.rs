@@ -11,6 +11,7 @@
 //!
 //! Invariant: nothing read here is nested deeper than [`nesting::DEPTH_MAX`].
 
+mod cast;
 mod de;
 mod document;
 mod names;
@@ -74,6 +75,12 @@ impl From<walk::Malformed> for Error {
 /// programs that are not optimised.
 const LEVELS_MAX: u16 = 100;
 
+/// How trees are built where nobody's visitor is to be equalled.
+const WAY: document::Way = document::Way {
+    levels: LEVELS_MAX,
+    plain: false,
+};
+
 /// Reads a value from the bytes of a document that a server sent.
 ///
 /// # Errors
@@ -108,7 +115,7 @@ fn slow_to_document(document: &RawDocument) -> Result<Document> {
 
 /// The fast half of [`to_document`].
 pub(crate) fn read_tree(document: &RawDocument) -> std::result::Result<Document, Fail> {
-    document::read(document.as_bytes(), LEVELS_MAX)
+    document::read(document.as_bytes(), WAY)
 }
 
 /// Builds the first value with this name out of the bytes of a document.
@@ -129,7 +136,7 @@ fn fast_get(document: &[u8], key: &str) -> std::result::Result<Option<Bson>, Fai
     for element in Elements::new(document)? {
         let element = element?;
         if element.key == key.as_bytes() {
-            return document::value(element, LEVELS_MAX).map(Some);
+            return document::value(element, WAY).map(Some);
         }
     }
     Ok(None)

@@ -31,10 +31,10 @@ use self::{
     pieces::{Piece, Pieces},
 };
 use super::{
-    Fail,
-    document::string,
+    Fail, cast,
+    document::{self, Way, string},
     names,
-    walk::{Elements, kind, text},
+    walk::{Element, Elements, kind, text},
 };
 
 /// Reads a whole document that is nested at most `levels` deep.
@@ -57,6 +57,8 @@ struct Form {
     human_readable: bool,
     /// Text that is not UTF-8 is repaired.
     lossy: bool,
+    /// The visitor behind `Bson` sees every value, instead of being passed by.
+    visited: bool,
 }
 
 /// How types that serde has no word for are shown.
@@ -138,13 +140,49 @@ impl<'de> Value<'de> {
             kind::DOCUMENT if hint == Hint::Raw => {
                 visitor.visit_map(Pieces::raw(names::RAW_DOCUMENT, self.bytes))
             }
-            kind::DOCUMENT => visitor.visit_map(self.fields()?),
+            kind::DOCUMENT => self.visit_document(visitor),
             kind::ARRAY if hint == Hint::Raw => {
                 visitor.visit_map(Pieces::raw(names::RAW_ARRAY, self.bytes))
             }
-            kind::ARRAY => visitor.visit_seq(self.fields()?),
+            kind::ARRAY => self.visit_array(visitor),
             _ => self.visit_special(visitor, hint),
         }
+    }
+
+    #[inline]
+    fn visit_document<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Fail> {
+        match self.tree::<V>() {
+            Some(tree) => Ok(tree),
+            None => visitor.visit_map(self.fields()?),
+        }
+    }
+
+    #[inline]
+    fn visit_array<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Fail> {
+        match self.tree::<V>() {
+            Some(tree) => Ok(tree),
+            None => visitor.visit_seq(self.fields()?),
+        }
+    }
+
+    /// What the visitor behind `Bson` would build, if it can be built without asking it. It is
+    /// tried once: where it fails, nothing below this value is tried again.
+    #[inline]
+    fn tree<V: Visitor<'de>>(&mut self) -> Option<V::Value> {
+        if self.form.visited || !names::is_bson_visitor::<V>() || !cast::is_bson::<V::Value>() {
+            return None;
+        }
+        self.form.visited = true;
+        let element = Element {
+            kind: self.kind,
+            key: &[],
+            value: self.bytes,
+        };
+        let way = Way {
+            levels: self.levels,
+            plain: true,
+        };
+        cast::bson_as(document::value(element, way).ok()?)
     }
 
     /// Shows a value of a type that serde has no word for.
@@ -291,7 +329,14 @@ impl<'de> Deserializer<'de> for Value<'de> {
         deserialize_u64: INT64 => visit_i64(|v| number(v.bytes).map(i64::from_le_bytes));
         deserialize_f64: DOUBLE => visit_f64(|v| number(v.bytes).map(f64::from_le_bytes));
         deserialize_seq: ARRAY => visit_seq(|v| v.fields());
-        deserialize_map: DOCUMENT => visit_map(|v| v.fields());
+    }
+
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fail> {
+        match self.kind {
+            kind::DOCUMENT => self.visit_document(visitor),
+            _ => self.visit(visitor, Hint::None),
+        }
     }
 
     #[inline]
@@ -356,7 +401,10 @@ impl<'de> Deserializer<'de> for Value<'de> {
             names::RAW_ARRAY if self.kind == kind::ARRAY => return self.visit(visitor, Hint::Raw),
             names::RAW_DOCUMENT | names::RAW_ARRAY => return Err(Fail),
             names::HUMAN_READABLE => self.form.human_readable = true,
-            names::UTF8_LOSSY => self.form.lossy = true,
+            names::UTF8_LOSSY => {
+                self.form.lossy = true;
+                self.form.visited = true;
+            }
             _ => {}
         }
         visitor.visit_newtype_struct(self)

@@ -13,28 +13,48 @@ use super::{
     walk::{Element, kind, text},
 };
 
-/// Builds the tree of a document that is nested at most `levels` deep.
-pub(super) fn read(bytes: &[u8], levels: u16) -> Result<Document, Fail> {
-    let levels = levels.checked_sub(1).ok_or(Fail)?;
+/// How a tree is built.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    /// How many levels of documents may be entered.
+    pub(super) levels: u16,
+    /// Names with a dollar sign are given up on, for some stand for types of Extended JSON.
+    pub(super) plain: bool,
+}
+
+impl Way {
+    #[inline]
+    fn enter(self) -> Result<Self, Fail> {
+        let levels = self.levels.checked_sub(1).ok_or(Fail)?;
+        Ok(Self { levels, ..self })
+    }
+}
+
+/// Builds the tree of a document.
+pub(super) fn read(bytes: &[u8], way: Way) -> Result<Document, Fail> {
+    let way = way.enter()?;
     let mut elements = Counted::new(bytes)?;
     let mut document = room::document(elements.count()?);
     elements.try_for_each(|element| {
+        if way.plain && element.key.first() == Some(&b'$') {
+            return Err(Fail);
+        }
         let key = string(element.key)?;
-        document.insert(key, value(element, levels)?);
+        document.insert(key, value(element, way)?);
         Ok(())
     })?;
     Ok(document)
 }
 
-fn array(bytes: &[u8], levels: u16) -> Result<Vec<Bson>, Fail> {
-    let levels = levels.checked_sub(1).ok_or(Fail)?;
+fn array(bytes: &[u8], way: Way) -> Result<Vec<Bson>, Fail> {
+    let way = way.enter()?;
     let mut elements = Counted::new(bytes)?;
     let mut array = Vec::with_capacity(elements.count()?);
     elements.try_for_each(|element| {
         if !element.key.is_ascii() {
             utf8(element.key)?;
         }
-        array.push(value(element, levels)?);
+        array.push(value(element, way)?);
         Ok(())
     })?;
     Ok(array)
@@ -54,7 +74,7 @@ fn number<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fail> {
     bytes.first_chunk().copied().ok_or(Fail)
 }
 
-pub(super) fn value(element: Element<'_>, levels: u16) -> Result<Bson, Fail> {
+pub(super) fn value(element: Element<'_>, way: Way) -> Result<Bson, Fail> {
     let bytes = element.value;
     Ok(match element.kind {
         kind::STRING => Bson::String(string(text(bytes).ok_or(Fail)?)?),
@@ -63,8 +83,8 @@ pub(super) fn value(element: Element<'_>, levels: u16) -> Result<Bson, Fail> {
         kind::DOUBLE => Bson::Double(f64::from_le_bytes(number(bytes)?)),
         kind::BOOLEAN => Bson::Boolean(element.boolean().ok_or(Fail)?),
         kind::NULL => Bson::Null,
-        kind::DOCUMENT => Bson::Document(read(bytes, levels)?),
-        kind::ARRAY => Bson::Array(array(bytes, levels)?),
+        kind::DOCUMENT => Bson::Document(read(bytes, way)?),
+        kind::ARRAY => Bson::Array(array(bytes, way)?),
         kind::OBJECT_ID => Bson::ObjectId(ObjectId::from_bytes(number(bytes)?)),
         kind::DATE_TIME => {
             Bson::DateTime(DateTime::from_millis(i64::from_le_bytes(number(bytes)?)))
@@ -86,12 +106,12 @@ pub(super) fn value(element: Element<'_>, levels: u16) -> Result<Bson, Fail> {
         kind::DECIMAL128 => Bson::Decimal128(Decimal128::from_bytes(number(bytes)?)),
         kind::MIN_KEY => Bson::MinKey,
         kind::MAX_KEY => Bson::MaxKey,
-        kind::CODE_WITH_SCOPE => code_with_scope(bytes, levels)?,
+        kind::CODE_WITH_SCOPE => code_with_scope(bytes, way)?,
         _ => rare(element)?,
     })
 }
 
-fn code_with_scope(bytes: &[u8], levels: u16) -> Result<Bson, Fail> {
+fn code_with_scope(bytes: &[u8], way: Way) -> Result<Bson, Fail> {
     let inner = bytes.get(4..).ok_or(Fail)?;
     let len = usize::try_from(i32::from_le_bytes(number(inner)?)).map_err(|_| Fail)?;
     let end = len.checked_add(4).ok_or(Fail)?;
@@ -101,7 +121,7 @@ fn code_with_scope(bytes: &[u8], levels: u16) -> Result<Bson, Fail> {
     }
     Ok(Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope {
         code: string(text(code).ok_or(Fail)?)?,
-        scope: read(scope, levels)?,
+        scope: read(scope, way)?,
     }))
 }
 

@@ -19,7 +19,7 @@ pub(super) const SUBTYPE_UUID: u8 = 4;
 /// number as well as their long forms of text.
 ///
 /// The name of a type is no promise, so nothing but speed may hang on it: a wrong "no" costs the
-/// detour over text.
+/// detour over text, and maps that begin empty.
 #[inline]
 pub(super) fn is_bson_visitor<V>() -> bool {
     type_name::<V>() == "bson::de::serde::BsonVisitor"

@@ -255,6 +255,11 @@ fn any_value_is_read_as_any_type_in_the_same_way() {
         doc! { "$date": 5_i64 }.into(),
         doc! { "$date": "2020-01-01T00:00:00Z" }.into(),
         doc! { "$numberLong": "5" }.into(),
+        doc! { "x": 1, "$symbol": "s" }.into(),
+        doc! { "$code": "c", "$scope": { "$scope": {} } }.into(),
+        doc! { "$ref": "c", "$id": some_id() }.into(),
+        doc! { "x": [{ "y": { "$maxKey": 1 } }, { "y": [some_id()] }], "z": Bson::MinKey }.into(),
+        vec![doc! { "x": some_id() }, doc! { "$uuid": "-" }].into(),
         doc! { "v": { "v": [{ "v": 1.5 }] } }.into(),
         doc! { "$oid": 5 }.into(),
     ];
@@ -273,6 +278,7 @@ fn any_value_is_read_as_any_type_in_the_same_way() {
             BTreeMap<i32, Bson>, BTreeMap<String, serde::de::IgnoredAny>,
             BTreeMap<String, BTreeMap<String, Untagged>>, BTreeMap<String, RawBson>,
             ObjectId, DateTime, Timestamp, Decimal128, Binary, Regex, Uuid, Bson, Document,
+            Vec<Bson>, Vec<Document>, Option<Document>, BTreeMap<String, Vec<Document>>,
             bson::JavaScriptCodeWithScope, bson::DbPointer, RawDocumentBuf, RawArrayBuf, RawBson,
             New, Pair, Empty, Plain, Hex, External, Internal, Adjacent, Untagged, Flat,
             Utf8Lossy<String>, Utf8Lossy<Bson>, Utf8Lossy<Document>, Utf8Lossy<RawBson>,
@@ -486,9 +492,10 @@ fn what_cannot_be_a_document_is_the_same_error() {
 #[derive(Debug, Serialize)]
 struct New2(Plain);
 
-/// The short forms of dates and ids hang on the name of a visitor; see [`names::is_bson_visitor`].
+/// The short forms of dates and ids, and trees that are built directly, hang on the name of a
+/// visitor; see [`names::is_bson_visitor`].
 #[test]
-fn dates_and_ids_are_read_by_their_short_forms() {
+fn the_visitor_behind_bson_is_recognised() {
     struct Spy;
     impl serde::de::Visitor<'_> for Spy {
         type Value = ();
@@ -522,6 +529,7 @@ fn dates_and_ids_are_read_by_their_short_forms() {
                 "{}",
                 std::any::type_name::<V>()
             );
+            assert!(cast::is_bson::<V::Value>());
             visitor.visit_unit()
         }
         serde::forward_to_deserialize_any! {
