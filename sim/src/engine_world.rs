@@ -35,7 +35,6 @@ use std::{collections::VecDeque, fmt, time::Duration};
 use mongo_client_core::{
     engine::{Census, Command, Engine, Event, Executed, Input, OpId, SessionId},
     error::Result,
-    op::CommandSpec,
     options::{ClientOptions, SessionOptions},
     time::Instant,
 };

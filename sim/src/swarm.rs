@@ -17,6 +17,7 @@ pub mod observe;
 mod odd;
 pub mod plan;
 pub mod profile;
+mod reading;
 mod run;
 mod servers;
 mod trace;

@@ -1,5 +1,5 @@
 use bson::{RawDocumentBuf, rawdoc};
-use mongo_client_core::net::ServerAddress;
+use mongo_client_core::{net::ServerAddress, op::CommandSpec};
 
 use super::*;
 use crate::{FaultKind, Seeded, ServerConfig, SetConfig, SimReplicaSet, SimServer};

@@ -16,6 +16,7 @@ mod cluster_time;
 mod counts;
 mod deadlines;
 mod dirty;
+mod documents;
 mod drops;
 mod elections;
 mod fifo;

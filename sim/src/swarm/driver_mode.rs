@@ -13,23 +13,19 @@ use std::{
 
 use bson::RawDocumentBuf;
 use mongo_client_core::{
-    cursor::{CursorMachine, CursorWant},
-    error::Result,
-    event::EventHandler,
-    op::Target,
-    options::SessionOptions,
-    time::Instant,
+    error::Result, event::EventHandler, options::SessionOptions, time::Instant,
 };
-use mongo_client_driver::{Ambient, Handle, ImplicitSession, RuntimeSource, SessionArg};
+use mongo_client_driver::{Ambient, Handle, ImplicitSession, Pinned, RuntimeSource, SessionArg};
 
 use super::{
     judge::Judge,
     names,
     observe::{ClientCounts, Observation, OpKind, Outcome, Phase},
     plan::Plan,
+    reading::Reading,
     servers::Servers,
     workload::{GiveUp, Work},
-    world::World,
+    world::{World, forward},
 };
 use crate::{Fault, Hosted, Sim, choices::Streams};
 
@@ -106,9 +102,7 @@ impl DriverMode {
 }
 
 impl World for DriverMode {
-    fn now(&self) -> Instant {
-        self.sim.now()
-    }
+    forward!(to sim, servers to hosted);
 
     fn run_until(&mut self, at: Instant) {
         let time = at - self.sim.now();
@@ -141,20 +135,6 @@ impl World for DriverMode {
                 Err(error) => Outcome::Failed(error),
             });
         });
-    }
-
-    fn servers(&mut self, work: &mut dyn FnMut(&mut Servers, Instant)) {
-        self.hosted.with(work);
-    }
-
-    fn inject(&mut self, fault: &Fault) {
-        self.sim.inject(fault);
-    }
-
-    fn heal(&mut self) {
-        self.sim.heal();
-        // Faults of clocks are told when they are asked for.
-        let _ = self.sim.faults();
     }
 
     fn end_runtime(&mut self) -> bool {
@@ -230,10 +210,6 @@ impl World for DriverMode {
             }
         }
         left
-    }
-
-    fn events(&self) -> u64 {
-        self.sim.events()
     }
 }
 
@@ -322,28 +298,23 @@ async fn many(handle: Handle, work: &Work) -> Result<Vec<RawDocumentBuf>> {
     let keep = SessionArg::Keep(&mut session);
     let executed = handle.execute(work.command(), keep).await?;
     let mut replies = vec![executed.reply.document().to_owned()];
-    let target = Target::Server(executed.server);
     let mut cursor = Cursor {
-        machine: CursorMachine::from_reply(executed.reply, work.cursor())?,
-        target,
+        reading: Reading::begin(work, executed.reply, executed.server)?,
         session,
         handle,
     };
     for _ in 1..work.batches_max {
-        while cursor.machine.advance()? {}
-        if cursor.machine.want() != CursorWant::GetMore {
+        let Some(spec) = cursor.reading.next()? else {
             break;
-        }
-        let mut spec = cursor.machine.get_more();
-        spec.target = cursor.target.clone();
+        };
         let keep = SessionArg::Keep(&mut cursor.session);
         match cursor.handle.execute(spec, keep).await {
             Ok(executed) => {
                 replies.push(executed.reply.document().to_owned());
-                cursor.machine.handle_batch(executed.reply)?;
+                cursor.reading.fetched(executed.reply)?;
             }
             Err(error) => {
-                cursor.machine.handle_failure(&error);
+                cursor.reading.failed(&error);
                 return Err(error);
             }
         }
@@ -353,21 +324,16 @@ async fn many(handle: Handle, work: &Work) -> Result<Vec<RawDocumentBuf>> {
 
 /// A cursor that is killed when it is dropped before its end.
 struct Cursor {
-    machine: CursorMachine,
-    target: Target,
+    reading: Reading,
     session: Option<ImplicitSession>,
     handle: Handle,
 }
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if let Some(mut spec) = self.machine.kill() {
-            spec.target = self.target.clone();
-            self.handle.kill_cursor(
-                spec,
-                self.session.take(),
-                mongo_client_driver::Pinned::default(),
-            );
+        if let Some(spec) = self.reading.kill() {
+            let (session, pinned) = (self.session.take(), Pinned::default());
+            self.handle.kill_cursor(spec, session, pinned);
         }
     }
 }

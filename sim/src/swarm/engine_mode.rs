@@ -4,10 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bson::{RawDocumentBuf, rawdoc};
 use mongo_client_core::{
-    cursor::{CursorMachine, CursorWant},
     engine::{Command, Engine, Executed, OpId, SessionId},
     error::{Error, Result},
-    op::{CommandSpec, Target},
+    op::CommandSpec,
     options::SessionOptions,
     time::Instant,
 };
@@ -17,9 +16,10 @@ use super::{
     names,
     observe::{ClientCounts, Observation, OpKind, Outcome, Phase},
     plan::Plan,
+    reading::Reading,
     servers::Servers,
     workload::{GiveUp, Work},
-    world::World,
+    world::{World, forward},
 };
 use crate::{EngineWorld, Fault, Happening, choices::Streams};
 
@@ -43,7 +43,7 @@ struct Running {
     work: Work,
     op: OpId,
     session: Option<SessionId>,
-    cursor: Option<(CursorMachine, Target)>,
+    cursor: Option<Reading>,
     replies: Vec<RawDocumentBuf>,
 }
 
@@ -127,8 +127,8 @@ impl EngineMode {
 
     /// An operation is over; what it holds is given back.
     fn end(&mut self, mut running: Running, error: Option<Error>) {
-        if let (Some(error), Some((cursor, _))) = (&error, &mut running.cursor) {
-            cursor.handle_failure(error);
+        if let (Some(error), Some(cursor)) = (&error, &mut running.cursor) {
+            cursor.failed(error);
         }
         let replies = std::mem::take(&mut running.replies);
         let outcome = match error {
@@ -143,15 +143,13 @@ impl EngineMode {
 
     fn release_of(&mut self, running: Running) {
         let client = running.work.facts.client;
-        let cursor = running.cursor.and_then(|(mut cursor, target)| {
-            let mut spec = cursor.kill()?;
-            spec.target = target;
-            let mut command = Command::new(spec);
-            command.session = running.session;
-            Some(command)
-        });
+        let cursor = running.cursor.and_then(|mut cursor| cursor.kill());
         match (cursor, running.session) {
-            (Some(command), _) => self.world.kill_cursor(client, command),
+            (Some(spec), session) => {
+                let mut command = Command::new(spec);
+                command.session = session;
+                self.world.kill_cursor(client, command);
+            }
             (None, Some(session)) => self.world.end_session(client, session),
             (None, None) => {}
         }
@@ -195,32 +193,22 @@ impl Running {
     }
 
     fn next_batch(&mut self, executed: Executed) -> Result<Option<CommandSpec>> {
-        match &mut self.cursor {
-            Some((cursor, _)) => cursor.handle_batch(executed.reply)?,
-            None => {
-                let target = Target::Server(executed.server);
-                let cursor = CursorMachine::from_reply(executed.reply, self.work.cursor())?;
-                self.cursor = Some((cursor, target));
+        let Executed { reply, server, .. } = executed;
+        let cursor = match &mut self.cursor {
+            Some(cursor) => {
+                cursor.fetched(reply)?;
+                cursor
             }
-        }
-        let Some((cursor, target)) = &mut self.cursor else {
-            return Ok(None);
+            none => none.insert(Reading::begin(&self.work, reply, server)?),
         };
-        while cursor.advance()? {}
+        let next = cursor.next()?;
         let enough = self.replies.len() as u64 >= self.work.batches_max;
-        if enough || cursor.want() != CursorWant::GetMore {
-            return Ok(None);
-        }
-        let mut spec = cursor.get_more();
-        spec.target = target.clone();
-        Ok(Some(spec))
+        Ok(next.filter(|_| !enough))
     }
 }
 
 impl World for EngineMode {
-    fn now(&self) -> Instant {
-        self.world.now()
-    }
+    forward!(to world, servers to world);
 
     fn run_until(&mut self, at: Instant) {
         loop {
@@ -284,20 +272,6 @@ impl World for EngineMode {
             self.world.alarm(self.world.now() + after, op);
         }
         self.happened();
-    }
-
-    fn servers(&mut self, work: &mut dyn FnMut(&mut Servers, Instant)) {
-        self.world.with(work);
-    }
-
-    fn inject(&mut self, fault: &Fault) {
-        self.world.inject(fault);
-    }
-
-    fn heal(&mut self) {
-        self.world.heal();
-        // Faults of clocks are told when they are asked for.
-        self.world.faults();
     }
 
     fn end_runtime(&mut self) -> bool {
@@ -365,9 +339,5 @@ impl World for EngineMode {
             }
         }
         left
-    }
-
-    fn events(&self) -> u64 {
-        self.world.events()
     }
 }

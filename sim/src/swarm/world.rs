@@ -9,6 +9,35 @@ use super::{
 };
 use crate::Fault;
 
+/// What a world hands on as it is: to its executor or engines, and to its servers.
+macro_rules! forward {
+    (to $base:ident, servers to $servers:ident) => {
+        fn now(&self) -> Instant {
+            self.$base.now()
+        }
+
+        fn servers(&mut self, work: &mut dyn FnMut(&mut Servers, Instant)) {
+            self.$servers.with(work);
+        }
+
+        fn inject(&mut self, fault: &Fault) {
+            self.$base.inject(fault);
+        }
+
+        fn heal(&mut self) {
+            self.$base.heal();
+            // Faults of clocks are told when they are asked for.
+            let _ = self.$base.faults();
+        }
+
+        fn events(&self) -> u64 {
+            self.$base.events()
+        }
+    };
+}
+
+pub(super) use forward;
+
 /// A world in which the clients under test live.
 pub(super) trait World {
     /// The virtual time.

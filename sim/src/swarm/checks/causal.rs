@@ -11,10 +11,13 @@ use std::{
     hash::{DefaultHasher, Hasher},
 };
 
-use bson::{Bson, RawBsonRef, RawDocument};
+use bson::{RawDocument, RawDocumentBuf};
 use mongo_client_core::time::Instant;
 
-use super::Part;
+use super::{
+    Part,
+    documents::{counters, has_effect, is_unsure, number_of},
+};
 use crate::swarm::observe::{End, Observation, OpFacts, OpKind, Outcome};
 
 #[derive(Debug, Default)]
@@ -43,12 +46,8 @@ impl Part for Causal {
                 if let (Some(facts), Outcome::Done { replies }) = (self.pending.remove(op), outcome)
                 {
                     let causal = facts.kind == OpKind::Causal;
-                    // Where the majority is not sure to have the write, it may be rolled back.
-                    let wrote = !causal
-                        || replies.first().is_some_and(|r| {
-                            r.get_i32("n").is_ok_and(|n| n > 0)
-                                && r.get_document("writeConcernError").is_err()
-                        });
+                    let lasts = |reply: &RawDocumentBuf| has_effect(reply) && !is_unsure(reply);
+                    let wrote = !causal || replies.first().is_some_and(lasts);
                     let read = replies.get(usize::from(causal));
                     if let Some(reply) = read.filter(|_| wrote) {
                         return self.read(&facts, reply);
@@ -61,16 +60,14 @@ impl Part for Causal {
     }
 
     fn finish(&mut self, end: &End<'_>) -> Result<(), String> {
-        let counters = end.documents.get("counters").into_iter().flatten();
         let mut survived: BTreeMap<(i64, usize), u64> = BTreeMap::new();
-        for counter in counters {
-            let Some(id) = counter.get("_id").and_then(number) else {
+        for (id, ops) in counters(end) {
+            let Some(id) = id else {
                 continue;
             };
             let mut digest = DefaultHasher::new();
             survived.insert((id, 0), digest.finish());
-            let ops = counter.get_array("ops").into_iter().flatten();
-            for (index, op) in ops.filter_map(number).enumerate() {
+            for (index, op) in ops.enumerate() {
                 digest.write_i64(op);
                 survived.insert((id, index + 1), digest.finish());
             }
@@ -98,12 +95,7 @@ impl Causal {
         };
         let (mut len, mut own) = (0, false);
         let mut digest = DefaultHasher::new();
-        for value in ops.into_iter().flatten() {
-            let number = match value {
-                RawBsonRef::Int32(n) => i64::from(n),
-                RawBsonRef::Int64(n) => n,
-                _ => continue,
-            };
+        for number in ops.into_iter().flatten().filter_map(number_of) {
             own |= u64::try_from(number) == Ok(op);
             digest.write_i64(number);
             len += 1;
@@ -131,17 +123,9 @@ fn first_of_batch(reply: &RawDocument) -> Option<&RawDocument> {
     batch.ok()?.into_iter().next()?.ok()?.as_document()
 }
 
-fn number(value: &Bson) -> Option<i64> {
-    match value {
-        Bson::Int32(n) => Some(i64::from(*n)),
-        Bson::Int64(n) => Some(*n),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use bson::{RawDocumentBuf, doc, rawdoc};
+    use bson::{doc, rawdoc};
 
     use super::*;
     use crate::swarm::checks::tests::Run;

@@ -6,10 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use bson::{Bson, RawDocumentBuf};
+use bson::RawDocumentBuf;
 use mongo_client_core::time::Instant;
 
-use super::{Part, traffic::Told, wire::Lsid};
+use super::{
+    Part,
+    documents::{counters, has_effect, is_unsure, number},
+    traffic::Told,
+    wire::Lsid,
+};
 use crate::swarm::observe::{End, Observation, OpFacts, OpKind, Outcome};
 
 #[derive(Debug, Default)]
@@ -84,11 +89,8 @@ impl Part for Writes {
 
     fn finish(&mut self, end: &End<'_>) -> Result<(), String> {
         let mut applied: BTreeMap<i64, u32> = BTreeMap::new();
-        for counter in end.documents.get("counters").into_iter().flatten() {
-            let ops = counter.get_array("ops").into_iter().flatten();
-            for op in ops.filter_map(number) {
-                *applied.entry(op).or_default() += 1;
-            }
+        for op in counters(end).flat_map(|(_, ops)| ops) {
+            *applied.entry(op).or_default() += 1;
         }
         if let Some((op, times)) = applied.iter().find(|(_, times)| **times > 1) {
             return Err(format!("operation {op} was applied {times} times"));
@@ -135,9 +137,9 @@ impl Writes {
         }
         let applied = match facts.kind {
             OpKind::FindAndModify => reply.get_document("value").is_ok(),
-            _ => reply.get_i32("n").is_ok_and(|n| n > 0),
+            _ => has_effect(reply),
         };
-        if !applied || !facts.majority || reply.get_document("writeConcernError").is_ok() {
+        if !applied || !facts.majority || is_unsure(reply) {
             return Ok(());
         }
         match facts.kind {
@@ -147,14 +149,6 @@ impl Writes {
             _ => {}
         }
         Ok(())
-    }
-}
-
-fn number(value: &Bson) -> Option<i64> {
-    match value {
-        Bson::Int32(n) => Some(i64::from(*n)),
-        Bson::Int64(n) => Some(*n),
-        _ => None,
     }
 }
 
