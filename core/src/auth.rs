@@ -64,12 +64,6 @@ pub fn negotiate(
     }
 }
 
-/// The mechanism to try inside `hello`, before the server's list is known.
-#[must_use]
-pub fn speculative_mechanism(credential: &Credential) -> AuthMechanism {
-    credential.mechanism.unwrap_or(AuthMechanism::ScramSha256)
-}
-
 /// The value of `saslSupportedMechs` in `hello`, when the mechanism is to be negotiated.
 #[must_use]
 pub fn sasl_supported_mechs(credential: &Credential) -> Option<String> {

@@ -257,17 +257,6 @@ impl Channel {
         received + self.framer.room() + self.queue.room()
     }
 
-    /// Frees all buffers between messages.
-    pub(super) fn trim(&mut self) {
-        self.framer.trim();
-        if let Some(secure) = &mut self.secure {
-            secure.received = Vec::new();
-        }
-        if self.queue.is_empty() {
-            self.queue = WriteQueue::default();
-        }
-    }
-
     /// Nothing is read or written any more.
     pub(super) fn shut(&mut self) {
         self.framer = Framer::default();

@@ -467,14 +467,6 @@ impl Connection {
         self.channel.reclaim(scratch);
     }
 
-    /// Frees the buffers of an idle connection; the next exchange makes new ones.
-    pub fn trim(&mut self) {
-        if matches!(self.state, State::Idle) {
-            self.channel.trim();
-            self.events.shrink_to_fit();
-        }
-    }
-
     /// The room of all buffers that the connection has at this moment.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {

@@ -489,16 +489,3 @@ fn compressed(to: &super::peer::Seen, compressor: Compressor) -> Vec<u8> {
     bytes[8..12].copy_from_slice(&to.id.to_le_bytes());
     bytes
 }
-
-#[test]
-fn trimmed_connection_goes_on() {
-    let mut peer = application(1);
-    for n in 0..2 {
-        peer.conn.trim();
-        let exchange = begin(&mut peer, &ping());
-        let seen = peer.request();
-        peer.conn.trim();
-        peer.reply(&seen, &doc! { "n": n });
-        assert_eq!(reply_number(&mut peer, exchange, false), n);
-    }
-}

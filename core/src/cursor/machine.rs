@@ -181,12 +181,6 @@ impl CursorMachine {
         }
     }
 
-    /// Whether the last buffered document was given out.
-    #[must_use]
-    pub fn is_batch_empty(&self) -> bool {
-        self.batch.is_empty() || self.is_limit_reached()
-    }
-
     /// The command that fetches the next batch; the driver sets its target.
     #[must_use]
     pub fn get_more(&self) -> CommandSpec {

@@ -164,15 +164,6 @@ impl Operation {
         self.spec.supports_session && facts.sessions_supported && self.spec.is_acknowledged()
     }
 
-    /// Takes the request out, for a connection that wants it by value. [`Self::want`] shows an
-    /// empty one until the next attempt.
-    #[must_use]
-    pub fn take_request(&mut self) -> Request {
-        // Another attempt sends them again.
-        self.spec.sequences = self.request.sequences.clone();
-        std::mem::take(&mut self.request)
-    }
-
     /// Takes a buffer over for its request, unless it has one.
     #[inline]
     pub fn lend(&mut self, buffer: impl FnOnce() -> Vec<u8>) {

@@ -282,13 +282,6 @@ impl Framer {
             hand_over(&mut self.scratch, scratch);
         }
     }
-
-    /// Gives the scratch buffer back to the allocator; only between frames.
-    pub fn trim(&mut self) {
-        if self.partial_len() == 0 {
-            *self = Self::default();
-        }
-    }
 }
 
 #[cfg(test)]
