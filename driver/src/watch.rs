@@ -28,6 +28,11 @@ use crate::{
     wait::{Either, give_way, race, sleep_until},
 };
 
+/// How often a monitor gives way to those who have waited for it. An executor with one queue comes
+/// back to its task first because of the pool, which is ready; then behind those who waited; and then
+/// behind the tasks that dial for them.
+const WAYS: usize = 3;
+
 /// A machine that watches a server, and what reaches it.
 trait Watcher: Watch {
     /// What its connection is for.
@@ -123,7 +128,9 @@ async fn watch<M: Watcher>(server: &Server, life: &Arc<Incarnation>, machine: M,
         }
         if told.awaited {
             // Those who have waited go first: the next check can wait for their connections.
-            give_way().await;
+            for _ in 0..WAYS {
+                give_way().await;
+            }
         }
         let bits = match machine.want() {
             Want::Stopped => return,

@@ -80,6 +80,8 @@ pub(crate) struct World {
     /// One poll in so many is one that nothing asked for, and one in so many reads and writes is
     /// put off; 0: none.
     pub(crate) yields: u64,
+    /// Tasks run in the order in which they were woken.
+    in_order: bool,
     /// One read gives so many bytes at most.
     pub(crate) reads_max: usize,
     /// How often randomness was drawn for clients.
@@ -120,6 +122,7 @@ impl Sim {
                 fabric_due: None,
                 clocks: Vec::new(),
                 yields: 0,
+                in_order: false,
                 reads_max: usize::MAX,
                 entropy_draws: 0,
                 tasks: Tasks::new(),
@@ -218,6 +221,12 @@ impl Sim {
                 "busy loop: time does not move"
             );
         }
+    }
+
+    /// From here on tasks run in the order in which they were woken, as on an executor of one queue,
+    /// and not in one that is drawn.
+    pub fn set_in_order(&self) {
+        lock(&self.world).in_order = true;
     }
 
     /// Waits on the virtual clock.
@@ -377,7 +386,8 @@ impl World {
                 return any;
             }
         }
-        let id = self.tasks.draw(&mut *self.choices)?;
+        let choices = (!self.in_order).then_some(&mut *self.choices);
+        let id = self.tasks.draw(choices)?;
         self.poll_count += 1;
         if id == TaskId::MAIN {
             self.main.unqueue();

@@ -187,8 +187,11 @@ impl Tasks {
         futures
     }
 
-    /// Draws the next task to run.
-    pub(super) fn draw(&mut self, choices: &mut dyn Choices) -> Option<TaskId> {
+    /// Draws the next task to run; `None` for the choices: the one that was woken first.
+    pub(super) fn draw(&mut self, choices: Option<&mut (dyn Choices + 'static)>) -> Option<TaskId> {
+        let Some(choices) = choices else {
+            return (!self.ready.is_empty()).then(|| self.ready.remove(0));
+        };
         let index = match self.ready.len() {
             0 => return None,
             1 => 0,
