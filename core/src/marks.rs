@@ -181,6 +181,8 @@ marks! {
     Cancellation CancelDriverTicket = "cancel.driver.waiting_for_connection",
     /// The driver's operation was granted a connection that it had not taken.
     Cancellation CancelDriverGranted = "cancel.driver.granted",
+    /// The client was closed between the grant of a connection and its use.
+    Cancellation CancelDriverGrantedClosed = "cancel.driver.granted_then_closed",
     /// The driver's operation paused before its retry.
     Cancellation CancelDriverPausing = "cancel.driver.pausing",
     /// The driver's operation had sent its request, or a part of it.

@@ -177,7 +177,13 @@ impl<'a> Run<'a> {
                     self.step.set(Step::Next);
                     // The client may have been closed between the grant and this poll.
                     let open = self.shared.check_since(self.entered);
-                    let result = result.and_then(|lease| open.map(|()| lease));
+                    let result = result.and_then(|lease| match open {
+                        Ok(()) => Ok(lease),
+                        Err(closed) => {
+                            marks::reached(Mark::CancelDriverGrantedClosed);
+                            Err(closed)
+                        }
+                    });
                     self.checked_out(result, &mut tick)
                 }
                 Step::Exchanging { silent } => {
