@@ -53,6 +53,13 @@ const FORBIDDEN: [(&str, &[&str]); 7] = [
     ("mongo-client-sim", &["mongo-client-runtime-"]),
 ];
 
+/// The only files of packages that applications link which may except themselves from the lint
+/// against unsafe code.
+const MAY_BE_UNSAFE: [&str; 1] = ["core/src/codec/cast.rs"];
+
+/// Where those packages are.
+const LINKED: [&str; 4] = ["core/src/", "driver/src/", "runtime-", "src/"];
+
 /// What core and driver must not call: the clock, entropy and output of the process.
 const BANNED: [&str; 12] = [
     "DateTime::now(",
@@ -212,6 +219,10 @@ fn check_file(relative: &str, text: &str, complaints: &mut Vec<String>) {
             }
         }
     }
+    let linked = LINKED.iter().any(|place| relative.starts_with(place));
+    if linked && !MAY_BE_UNSAFE.contains(&relative) && text.contains("unsafe_code") {
+        complaints.push(format!("{relative}: no unsafe code here"));
+    }
     let core = relative.starts_with("core/src/");
     if !(core || relative.starts_with("driver/src/")) || is_test_file(relative) {
         return;
@@ -292,6 +303,20 @@ mod tests {
             complaints("tests/src/a.rs", "let t = Instant::now();").len(),
             0
         );
+    }
+
+    #[test]
+    fn unsafe_code_has_one_place() {
+        let text = "#![expect(unsafe_code)]";
+        assert_eq!(complaints("core/src/codec/cast.rs", text).len(), 0);
+        for place in [
+            "core/src/codec/de.rs",
+            "src/lib.rs",
+            "runtime-smol/src/io.rs",
+        ] {
+            assert_eq!(complaints(place, text).len(), 1, "{place}");
+        }
+        assert_eq!(complaints("tests/tests/hot_path.rs", text).len(), 0);
     }
 
     #[test]
