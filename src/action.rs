@@ -39,6 +39,7 @@ mod listing;
 mod map_reduce;
 mod modify_collection;
 mod open;
+mod put;
 mod raw_batches;
 mod rename;
 pub(crate) mod reply;

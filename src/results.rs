@@ -2,8 +2,14 @@
 
 use std::collections::HashMap;
 
-use bson::{Binary, Bson, Document};
+use bson::{Binary, Bson, Document, RawBsonRef, RawDocument};
+use mongo_client_core::{
+    codec,
+    error::{Error, Result},
+};
 use serde::{Deserialize, Serialize};
+
+use crate::action::reply;
 
 /// What `insert_one` did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,8 +88,45 @@ pub struct DatabaseSpecification {
     pub shards: Option<Document>,
 }
 
+impl DatabaseSpecification {
+    /// Reads what `listDatabases` says of one database.
+    ///
+    /// Without serde: a decoder is generated anew for each type that is read with it, and whoever
+    /// compiles this crate would wait for it.
+    pub(crate) fn read(document: &RawDocument) -> Result<Self> {
+        let mut spec = Self {
+            name: reply::name(document)?,
+            ..Self::default()
+        };
+        if let Some(size) = optional(document, "sizeOnDisk")? {
+            spec.size_on_disk = match size {
+                RawBsonRef::Int32(n) => u64::try_from(n).unwrap_or(0),
+                RawBsonRef::Int64(n) => u64::try_from(n).unwrap_or(0),
+                RawBsonRef::Double(n) => n as u64,
+                _ => return Err(Error::invalid_response("sizeOnDisk is not a number")),
+            };
+        }
+        if let Some(empty) = optional(document, "empty")? {
+            spec.empty = empty
+                .as_bool()
+                .ok_or_else(|| Error::invalid_response("empty is not a bool"))?;
+        }
+        spec.shards = match optional(document, "shards")? {
+            None | Some(RawBsonRef::Null) => None,
+            Some(shards) => Some(codec::to_document(reply::document("shards", shards)?)?),
+        };
+        Ok(spec)
+    }
+}
+
+fn optional<'a>(document: &'a RawDocument, name: &str) -> Result<Option<RawBsonRef<'a>>> {
+    document
+        .get(name)
+        .map_err(|e| Error::invalid_response(format!("{name}: {e}")))
+}
+
 /// Servers send sizes as `double`, `int32` or `int64`.
-fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
     Ok(match Bson::deserialize(deserializer)? {
         Bson::Int32(n) => u64::try_from(n).unwrap_or(0),
         Bson::Int64(n) => u64::try_from(n).unwrap_or(0),
@@ -141,9 +184,42 @@ pub enum CollectionType {
 
 #[cfg(test)]
 mod tests {
-    use bson::doc;
+    use bson::{doc, rawdoc};
 
     use super::*;
+
+    #[test]
+    fn a_database_of_a_reply_is_read_as_serde_reads_it() {
+        let good = [
+            rawdoc! { "name": "a" },
+            rawdoc! { "name": "a", "sizeOnDisk": 8, "empty": false, "other": 1 },
+            rawdoc! { "name": "a", "sizeOnDisk": 8_i64, "empty": true },
+            rawdoc! { "name": "a", "sizeOnDisk": 8.5 },
+            rawdoc! { "name": "a", "sizeOnDisk": -1, "shards": { "s": 8, "t": [1] } },
+            rawdoc! { "name": "a", "sizeOnDisk": -1_i64, "shards": null },
+        ];
+        for document in good {
+            let serde: DatabaseSpecification =
+                bson::deserialize_from_slice(document.as_bytes()).unwrap();
+            assert_eq!(DatabaseSpecification::read(&document).unwrap(), serde);
+        }
+        let bad = [
+            rawdoc! {},
+            rawdoc! { "name": 1 },
+            rawdoc! { "name": "a", "sizeOnDisk": "8" },
+            rawdoc! { "name": "a", "sizeOnDisk": null },
+            rawdoc! { "name": "a", "empty": 1 },
+            rawdoc! { "name": "a", "shards": [] },
+        ];
+        for document in bad {
+            let serde = bson::deserialize_from_slice::<DatabaseSpecification>(document.as_bytes());
+            assert!(serde.is_err(), "{document:?}");
+            assert!(
+                DatabaseSpecification::read(&document).is_err(),
+                "{document:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_database_is_read_from_the_servers_document() {

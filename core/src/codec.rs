@@ -160,7 +160,7 @@ pub fn append<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()>
 /// As [`append`].
 pub fn append_document(document: &Document, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
-    document::write(document, out).or_else(|Fail| slow_append(document, start, out))
+    document::write(document, out).or_else(|Fail| slow_append_document(document, start, out))
 }
 
 /// Encodes a document; as [`append_document`].
@@ -198,7 +198,12 @@ pub fn append_element<T: Serialize + ?Sized>(
 /// As [`append_element`].
 pub fn append_bson(key: &str, value: &Bson, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
-    document::element(key, value, out).or_else(|Fail| slow_append_element(key, value, start, out))
+    document::element(key, value, out).or_else(|Fail| {
+        let entry = [(key.to_owned(), value.clone())].into_iter().collect();
+        slow_append_document(&entry, start, out)?;
+        unwrap_element(start, out);
+        Ok(())
+    })
 }
 
 #[cold]
@@ -209,10 +214,14 @@ fn slow_append_element<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
 ) -> Result<()> {
     slow_append(&Entry { key, value }, start, out)?;
-    // The element was written as a document of its own: take off its length and terminator.
+    unwrap_element(start, out);
+    Ok(())
+}
+
+/// An element was written as a document of its own: takes off its length and terminator.
+fn unwrap_element(start: usize, out: &mut Vec<u8>) {
     out.drain(start..start + 4);
     out.pop();
-    Ok(())
 }
 
 /// A document with one element.
@@ -237,4 +246,12 @@ fn slow_append<T: Serialize + ?Sized>(value: &T, start: usize, out: &mut Vec<u8>
         out.truncate(start);
     }
     Ok(result?)
+}
+
+/// As [`slow_append`], through what the `bson` crate has compiled already.
+#[cold]
+fn slow_append_document(document: &Document, start: usize, out: &mut Vec<u8>) -> Result<()> {
+    out.truncate(start);
+    out.extend_from_slice(&document.to_vec()?);
+    Ok(())
 }

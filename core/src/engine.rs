@@ -69,12 +69,9 @@ use std::{
 
 use bson::oid::ObjectId;
 
-pub use self::{
-    inputs::interleave,
-    io::{
-        Census, Command, DnsInput, DnsOutput, Event, Executed, Input, LookupId, OpId, OpenError,
-        Output, PinId, SessionId, SocketId, TimerTag,
-    },
+pub use self::io::{
+    Census, Command, DnsInput, DnsOutput, Event, Executed, Input, LookupId, OpId, OpenError,
+    Output, PinId, SessionId, SocketId, TimerTag,
 };
 use self::{
     ops::{Op, Origin},
@@ -83,6 +80,7 @@ use self::{
     start::{Lookup, Phase, Running},
     tables::{Tables, Wishes},
 };
+pub use crate::net::interleave;
 use crate::{
     error::Result,
     marks::{self, Mark},

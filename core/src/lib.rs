@@ -19,6 +19,7 @@ pub mod concern;
 pub mod conn;
 pub mod cursor;
 pub mod dns;
+#[cfg(feature = "engine")]
 pub mod engine;
 pub mod error;
 pub mod event;
@@ -44,7 +45,7 @@ pub mod topology;
 pub mod uri;
 pub mod wire;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "engine"))]
 mod secrets_tests;
 
 pub use bson;

@@ -1,6 +1,12 @@
 //! Server addresses, without sockets.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{
+    collections::VecDeque,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use crate::error::Error;
 
@@ -164,4 +170,22 @@ impl fmt::Display for ServerAddress {
             Self::Unix { path } => write!(f, "{}", path.display()),
         }
     }
+}
+
+/// The order in which to try the addresses of a host: alternating families, beginning with that of
+/// the first (RFC 8305, section 4). Start the next one 250 ms after the last, or when it fails; the
+/// first that connects wins.
+#[must_use]
+pub fn interleave(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
+    let (mut same, mut other): (VecDeque<IpAddr>, VecDeque<IpAddr>) = addresses
+        .iter()
+        .copied()
+        .partition(|ip| ip.is_ipv6() == first_is_v6);
+    let mut out = Vec::with_capacity(addresses.len());
+    while !same.is_empty() || !other.is_empty() {
+        out.extend(same.pop_front());
+        out.extend(other.pop_front());
+    }
+    out
 }

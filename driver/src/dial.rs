@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use mongo_client_core::{engine::interleave, net::ServerAddress, time::Instant};
+use mongo_client_core::{
+    net::{ServerAddress, interleave},
+    time::Instant,
+};
 
 use crate::{
     runtime::{BoxStream, DialTarget, Runtime},

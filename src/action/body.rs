@@ -10,7 +10,8 @@ use mongo_client_core::{
     op,
 };
 use mongo_client_driver::buffers;
-use serde::Serialize;
+
+use super::put::Put;
 
 /// What a body starts with: enough for most commands, so that they need one allocation.
 const BODY_CAPACITY: usize = 256;
@@ -102,16 +103,35 @@ impl Body {
         self.bytes.extend_from_slice(value.as_bytes());
     }
 
-    /// Writes any value that serde can serialise.
-    pub(crate) fn put<T: Serialize + ?Sized>(
-        &mut self,
-        key: &'static str,
-        value: &T,
-    ) -> Result<()> {
-        codec::append_element(key, value, &mut self.bytes)
+    pub(crate) fn put<T: Put + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<()> {
+        value.put(key, self)
     }
 
-    pub(crate) fn opt<T: Serialize>(&mut self, key: &'static str, value: Option<&T>) -> Result<()> {
+    /// Writes an array; `write` appends the value of an item and tells its type.
+    pub(super) fn array<T>(
+        &mut self,
+        key: &'static str,
+        items: impl Iterator<Item = T>,
+        write: fn(T, &mut Vec<u8>) -> Result<ElementType>,
+    ) -> Result<()> {
+        self.key(ElementType::Array, key);
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        for (index, item) in items.enumerate() {
+            let kind = self.bytes.len();
+            self.bytes.push(0);
+            self.bytes.extend_from_slice(index.to_string().as_bytes());
+            self.bytes.push(0);
+            self.bytes[kind] = write(item, &mut self.bytes)? as u8;
+        }
+        self.bytes.push(0);
+        // A length over the limit of BSON is refused by `finish`.
+        let len = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
+        self.bytes[start..start + 4].copy_from_slice(&len.to_le_bytes());
+        Ok(())
+    }
+
+    pub(crate) fn opt<T: Put>(&mut self, key: &'static str, value: Option<&T>) -> Result<()> {
         value.map_or(Ok(()), |value| self.put(key, value))
     }
 

@@ -70,7 +70,7 @@ macro_rules! list_databases {
 
 list_databases! {
     /// Lists databases; made by [`Client::list_databases`].
-    ListDatabases, false, DatabaseSpecification, reply::decode
+    ListDatabases, false, DatabaseSpecification, DatabaseSpecification::read
 }
 list_databases! {
     /// Lists the names of databases; made by [`Client::list_database_names`].

@@ -2,6 +2,7 @@
 
 use bson::{Bson, Document};
 use mongo_client_core::{
+    codec,
     error::Result,
     op::{CommandSpec, Retryability},
 };
@@ -57,7 +58,7 @@ impl MapReduce<'_> {
         }
         reply::array("results", reply::field(reply, "results")?)?
             .into_iter()
-            .map(|result| reply::decode(reply::document("results", result?)?))
+            .map(|result| codec::to_document(reply::document("results", result?)?))
             .collect()
     }
 }

@@ -1,5 +1,6 @@
 //! Collations: how strings are compared.
 
+use bson::{Bson, Document};
 use serde::{Deserialize, Serialize};
 
 /// The rules of a language for comparing strings.
@@ -87,6 +88,49 @@ setters! {
     normalization: bool,
     /// Sets whether strings with diacritics sort from the back.
     backwards: bool,
+}
+
+impl Collation {
+    /// The document that serde makes of it.
+    pub(crate) fn to_document(&self) -> Document {
+        let mut document = Document::new();
+        document.insert("locale", self.locale.as_str());
+        let mut put = |key: &str, value: Option<Bson>| {
+            if let Some(value) = value {
+                document.insert(key, value);
+            }
+        };
+        put("strength", self.strength.map(|v| i32::from(v).into()));
+        put("caseLevel", self.case_level.map(Bson::from));
+        put("caseFirst", self.case_first.map(|v| v.as_str().into()));
+        put("numericOrdering", self.numeric_ordering.map(Bson::from));
+        put("alternate", self.alternate.map(|v| v.as_str().into()));
+        put("maxVariable", self.max_variable.map(|v| v.as_str().into()));
+        put("normalization", self.normalization.map(Bson::from));
+        put("backwards", self.backwards.map(Bson::from));
+        document
+    }
+
+    /// What serde reads from a document.
+    pub(crate) fn read(document: &Document) -> Option<Self> {
+        let get = |key: &str| document.get(key).filter(|value| **value != Bson::Null);
+        let flag = |key: &str| get(key).map_or(Some(None), |v| v.as_bool().map(Some));
+        let strength = |v: &Bson| {
+            let level = v.as_i32().or_else(|| v.as_i64()?.try_into().ok())?;
+            CollationStrength::try_from(level).ok()
+        };
+        Some(Self {
+            locale: document.get_str("locale").ok()?.to_owned(),
+            strength: get("strength").map_or(Some(None), |v| strength(v).map(Some))?,
+            case_level: flag("caseLevel")?,
+            case_first: CollationCaseFirst::read(get("caseFirst"))?,
+            numeric_ordering: flag("numericOrdering")?,
+            alternate: CollationAlternate::read(get("alternate"))?,
+            max_variable: CollationMaxVariable::read(get("maxVariable"))?,
+            normalization: flag("normalization")?,
+            backwards: flag("backwards")?,
+        })
+    }
 }
 
 /// How fine a comparison is.
@@ -190,4 +234,28 @@ named! {
         /// Spaces.
         Space = "space",
     }
+}
+
+/// Reads names that may be absent; `None` if there is something else.
+macro_rules! readable {
+    ($($name:ident { $($variant:ident)* })*) => {
+        $(
+            impl $name {
+                fn read(value: Option<&Bson>) -> Option<Option<Self>> {
+                    let Some(value) = value else {
+                        return Some(None);
+                    };
+                    let text = value.as_str()?;
+                    let known = [$(Self::$variant),*];
+                    known.into_iter().find(|v| v.as_str() == text).map(Some)
+                }
+            }
+        )*
+    };
+}
+
+readable! {
+    CollationCaseFirst { Lower Off Upper }
+    CollationAlternate { NonIgnorable Shifted }
+    CollationMaxVariable { Punct Space }
 }

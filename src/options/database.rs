@@ -90,6 +90,10 @@ impl ChangeStreamPreAndPostImages {
     pub fn new(enabled: bool) -> Self {
         Self { enabled }
     }
+
+    pub(crate) fn to_document(self) -> Document {
+        bson::doc! { "enabled": self.enabled }
+    }
 }
 
 /// A clustered index: documents are stored in the order of their keys.
@@ -119,6 +123,19 @@ impl Default for ClusteredIndex {
     }
 }
 
+impl ClusteredIndex {
+    pub(crate) fn to_document(&self) -> Document {
+        let mut document = bson::doc! { "key": &self.key, "unique": self.unique };
+        if let Some(name) = &self.name {
+            document.insert("name", name.as_str());
+        }
+        if let Some(v) = self.v {
+            document.insert("v", v);
+        }
+        document
+    }
+}
+
 /// Defaults for the indexes of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,6 +143,12 @@ impl Default for ClusteredIndex {
 pub struct IndexOptionDefaults {
     /// Options of the storage engine.
     pub storage_engine: Document,
+}
+
+impl IndexOptionDefaults {
+    pub(crate) fn to_document(&self) -> Document {
+        bson::doc! { "storageEngine": &self.storage_engine }
+    }
 }
 
 /// How a time series collection groups its documents.
@@ -170,6 +193,25 @@ impl TimeseriesOptions {
     }
 }
 
+impl TimeseriesOptions {
+    pub(crate) fn to_document(&self) -> Document {
+        let mut document = bson::doc! { "timeField": self.time_field.as_str() };
+        if let Some(meta_field) = &self.meta_field {
+            document.insert("metaField", meta_field.as_str());
+        }
+        if let Some(granularity) = self.granularity {
+            document.insert("granularity", granularity.as_str());
+        }
+        if let Some(span) = self.bucket_max_span {
+            document.insert("bucketMaxSpanSeconds", seconds::whole(span));
+        }
+        if let Some(rounding) = self.bucket_rounding {
+            document.insert("bucketRoundingSeconds", seconds::whole(rounding));
+        }
+        document
+    }
+}
+
 /// Durations as whole seconds.
 mod seconds {
     use std::time::Duration;
@@ -180,8 +222,11 @@ mod seconds {
         value: &Option<Duration>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let seconds = value.map_or(0, |d| d.as_secs());
-        serializer.serialize_i64(i64::try_from(seconds).unwrap_or(i64::MAX))
+        serializer.serialize_i64(value.map_or(0, whole))
+    }
+
+    pub(super) fn whole(value: Duration) -> i64 {
+        i64::try_from(value.as_secs()).unwrap_or(i64::MAX)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(

@@ -249,7 +249,7 @@ fn put_seconds(name: &str, value: &Duration) -> Result<Bson> {
 }
 
 fn put_collation(_: &str, value: &Collation) -> Result<Bson> {
-    Ok(bson::serialize_to_bson(value)?)
+    Ok(value.to_document().into())
 }
 
 /// Servers keep what a client of any age has sent, so that `true` may be 1.
@@ -292,7 +292,7 @@ fn get_document(value: Bson) -> Option<Document> {
 }
 
 fn get_collation(value: Bson) -> Option<Collation> {
-    bson::deserialize_from_document(get_document(value)?).ok()
+    Collation::read(&get_document(value)?)
 }
 
 /// The version of something, with names for those that are known.

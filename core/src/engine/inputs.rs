@@ -1,7 +1,4 @@
-//! Bytes and time that come in, the count of what there is, and the order of addresses.
-
-use core::net::IpAddr;
-use std::collections::VecDeque;
+//! Bytes and time that come in, and the count of what there is.
 
 use super::{Census, Engine, SocketId, TimerTag};
 use crate::monitor::{Monitor, RttProbe};
@@ -68,22 +65,4 @@ impl Engine {
             lookups: usize::from(self.lookup.is_some()),
         }
     }
-}
-
-/// The order in which to try the addresses of a host: alternating families, beginning with that of
-/// the first (RFC 8305, section 4). Start the next one 250 ms after the last, or when it fails; the
-/// first that connects wins.
-#[must_use]
-pub fn interleave(addresses: &[IpAddr]) -> Vec<IpAddr> {
-    let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
-    let (mut same, mut other): (VecDeque<IpAddr>, VecDeque<IpAddr>) = addresses
-        .iter()
-        .copied()
-        .partition(|ip| ip.is_ipv6() == first_is_v6);
-    let mut out = Vec::with_capacity(addresses.len());
-    while !same.is_empty() || !other.is_empty() {
-        out.extend(same.pop_front());
-        out.extend(other.pop_front());
-    }
-    out
 }
