@@ -258,8 +258,7 @@ impl Engine {
         };
         let (session, pin) = (command.session, command.pin);
         command.pin = pin.filter(|pin| self.pins.check(*pin).is_ok());
-        let has_way = !self.is_balanced()
-            || command.pin == pin && !pin.is_some_and(|pin| self.is_pin_lost(pin));
+        let has_way = !self.is_balanced() || command.pin == pin;
         if known && has_way && self.phase == Phase::Running && self.background < BACKGROUND_MAX {
             marks::reached(Mark::CancelEngineCursor);
             let id = OpId(self.op_last + 1);

@@ -17,6 +17,7 @@ use crate::{
     cursor::pin::{Ended, Pick, Pin, Taken},
     error::{Error, Result},
     event::cmap::ConnectionClosedReason,
+    time::Instant,
 };
 
 #[derive(Debug, Default)]
@@ -81,7 +82,7 @@ impl Engine {
 
     /// Ends a pin: the connection of its cursor goes back to the pool. A pin in use ends with its
     /// operation.
-    pub fn unpin(&mut self, pin: PinId, now: crate::time::Instant) {
+    pub fn unpin(&mut self, pin: PinId, now: Instant) {
         self.see(now);
         self.end_pin(pin);
         self.run();
@@ -157,13 +158,6 @@ impl Engine {
             self.tables.timers.set(TimerTag::Op(op.id), None);
             self.advance(op);
         }
-    }
-
-    /// Whether the connection of a cursor is of no use any more.
-    pub(super) fn is_pin_lost(&self, id: PinId) -> bool {
-        let usable = |held: &Held| self.health(held.socket) != Health::Perished;
-        let entry = self.pins.table.get(&id);
-        entry.is_some_and(|entry| entry.pin.is_lost(usable))
     }
 
     /// An operation is over: its pin is free again.
