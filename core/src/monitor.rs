@@ -34,6 +34,8 @@ pub struct MonitorConfig {
     pub streaming: bool,
     /// The server API version to declare; implies `hello` instead of the legacy command.
     pub server_api: Option<ServerApi>,
+    /// Whether anybody listens to heartbeat events.
+    pub events: bool,
 }
 
 impl MonitorConfig {

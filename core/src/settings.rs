@@ -200,6 +200,7 @@ impl Settings {
             connect_timeout: self.connection.connect_timeout,
             streaming: self.streaming,
             server_api: self.connection.server_api.clone(),
+            events: true,
         }
     }
 

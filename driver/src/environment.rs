@@ -1,7 +1,7 @@
 //! Everything stateless that is read from the machine, in one place: files, environment variables,
 //! resolv.conf. Core receives the contents.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::OnceLock};
 
 use mongo_client_core::{
     conn::HandshakeEnvironment,
@@ -50,21 +50,36 @@ const VARIABLES: [&str; 15] = [
 /// Reads what the handshake tells the server about this machine.
 #[must_use]
 pub fn handshake_environment() -> HandshakeEnvironment {
+    let machine = machine();
     let vars: BTreeMap<String, String> = VARIABLES
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
         .collect();
     HandshakeEnvironment {
         vars,
-        dockerenv: Path::new("/.dockerenv").exists(),
+        dockerenv: machine.dockerenv,
         os_type: os_type().to_owned(),
         os_name: Some(std::env::consts::OS.to_owned()),
         os_arch: Some(std::env::consts::ARCH.to_owned()),
+        os_version: machine.os_version.clone(),
+        platform: Some(String::from("Rust")),
+    }
+}
+
+/// What stays the same while a process lives: read once, not for each client.
+struct Machine {
+    dockerenv: bool,
+    os_version: Option<String>,
+}
+
+fn machine() -> &'static Machine {
+    static MACHINE: OnceLock<Machine> = OnceLock::new();
+    MACHINE.get_or_init(|| Machine {
+        dockerenv: Path::new("/.dockerenv").exists(),
         os_version: std::fs::read_to_string("/proc/sys/kernel/osrelease")
             .map(|s| s.trim().to_owned())
             .ok(),
-        platform: Some(String::from("Rust")),
-    }
+    })
 }
 
 fn os_type() -> &'static str {

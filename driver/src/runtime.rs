@@ -144,6 +144,12 @@ pub trait Runtime: Send + Sync + 'static {
         None
     }
 
+    /// Whether the caller runs in this very runtime, as far as that is known. `false`, the default:
+    /// it may run in another, or in none.
+    fn is_current(&self) -> bool {
+        false
+    }
+
     /// Runs a computation off the reactor; ready when it has run. A job that panicked, or was
     /// dropped because the runtime is gone, counts as run.
     fn offload(&self, job: Job) -> BoxFuture<'static, ()>;

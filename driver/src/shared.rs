@@ -390,9 +390,13 @@ impl Shared {
 
     /// A timer for somebody who waits: of the runtime that polls, where that is known.
     pub(crate) fn wait_timer(&self) -> Box<dyn Timer> {
+        let life = self.life();
+        if life.runtime().is_current() && !life.is_dead() {
+            return life.runtime().timer();
+        }
         match self.source.callers() {
             Some(runtime) => runtime.timer(),
-            None => self.life().runtime().timer(),
+            None => life.runtime().timer(),
         }
     }
 

@@ -4,7 +4,8 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use mongo_client_core::{
@@ -21,17 +22,15 @@ use mongo_client_core::{
 use crate::{
     incarnation::Incarnation,
     link::{Link, Opened},
-    server::{CANCEL, CHECK, PROBE, STOP, Server},
+    server::{CANCEL, CHECK, PROBE, SERVED, STOP, Server},
     shared::Shared,
     signal::Signal,
     tasks::raised,
-    wait::{Either, give_way, race, sleep_until},
+    wait::{Either, race, sleep_until},
 };
 
-/// How often a monitor gives way to those who have waited for it. An executor with one queue comes
-/// back to its task first because of the pool, which is ready; then behind those who waited; and then
-/// behind the tasks that dial for them.
-const WAYS: usize = 3;
+/// The longest that a check waits for those who have waited for the last one.
+const LINGER_MAX: Duration = Duration::from_millis(10);
 
 /// A machine that watches a server, and what reaches it.
 trait Watcher: Watch {
@@ -86,10 +85,11 @@ pub(crate) async fn probe(server: Arc<Server>, life: Arc<Incarnation>) {
 fn settings(server: &Server) -> Option<(MonitorConfig, bool)> {
     let shared = server.shared.upgrade()?;
     let settings = &shared.settings;
-    Some((
-        settings.monitor_config(&server.address),
-        settings.keep_alive,
-    ))
+    let config = MonitorConfig {
+        events: shared.outbox.wants_sdam(),
+        ..settings.monitor_config(&server.address)
+    };
+    Some((config, settings.keep_alive))
 }
 
 /// A machine that is stopped when it is dropped, as it is with its runtime: a check that is under way
@@ -126,11 +126,13 @@ async fn watch<M: Watcher>(server: &Server, life: &Arc<Incarnation>, machine: M,
             probing = true;
             server.probe_signal.raise(PROBE);
         }
-        if told.awaited {
-            // Those who have waited go first: the next check can wait for their connections.
-            for _ in 0..WAYS {
-                give_way().await;
+        if told.awaited
+            && let Some(bits) = linger(server, life, M::signal(server)).await
+        {
+            if !machine.handle_bits(bits, runtime.now()) {
+                link = None;
             }
+            continue;
         }
         let bits = match machine.want() {
             Want::Stopped => return,
@@ -209,6 +211,21 @@ async fn watch<M: Watcher>(server: &Server, life: &Arc<Incarnation>, machine: M,
     }
 }
 
+/// Lets those go first who have waited for a check: the next one begins when the first of them has
+/// its reply, so that client and server are not busy with both at once, or after a while. Raised bits
+/// end it before.
+async fn linger(server: &Server, life: &Incarnation, signal: &Signal) -> Option<u32> {
+    server.lingers.store(true, Ordering::Release);
+    let runtime = life.runtime();
+    let patience = sleep_until(&**runtime, runtime.now() + LINGER_MAX);
+    let ended = race(raised(signal, life), patience).await;
+    server.lingers.store(false, Ordering::Release);
+    match ended {
+        Either::First(bits) => Some(bits & !SERVED).filter(|bits| *bits != 0),
+        Either::Second(()) => None,
+    }
+}
+
 /// Runs a part of a check until it is ready or a signal ends it. A mere check request does not: the
 /// check under way will answer it.
 async fn unless_raised<M: Watcher, F: Future>(
@@ -220,8 +237,8 @@ async fn unless_raised<M: Watcher, F: Future>(
     let mut part = pin!(part);
     loop {
         match race(raised(M::signal(server), life), part.as_mut()).await {
-            Either::First(CHECK) => {
-                machine.handle_bits(CHECK, life.runtime().now());
+            Either::First(bits) if bits & !(CHECK | SERVED) == 0 => {
+                machine.handle_bits(bits, life.runtime().now());
             }
             either => return either,
         }

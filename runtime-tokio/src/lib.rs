@@ -108,6 +108,10 @@ impl Runtime for TokioRuntime {
         Ok(())
     }
 
+    fn is_current(&self) -> bool {
+        is_current(&self.handle)
+    }
+
     fn offload(&self, job: Job) -> BoxFuture<'static, ()> {
         let task = caught(|| self.handle.spawn_blocking(job));
         Box::pin(async move {
@@ -149,6 +153,21 @@ impl Runtime for TokioRuntime {
     }
 }
 
+/// Whether the caller runs in the context of a runtime.
+fn is_current(handle: &Handle) -> bool {
+    Handle::try_current().is_ok_and(|current| current.id() == handle.id())
+}
+
+/// Whether the caller is polled as a task of a runtime, which keeps its timers as long as it polls.
+fn is_task_of(handle: &Handle) -> bool {
+    tokio::task::try_id().is_some() && is_current(handle)
+}
+
+/// Whether a runtime has been shut down. One whose own task asks has not.
+fn is_over(life: &Life, handle: &Handle) -> bool {
+    !is_task_of(handle) && life.is_over(handle)
+}
+
 /// Whether a finished task was dropped by its runtime instead of run.
 fn was_dropped(task: JoinHandle<()>) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
@@ -173,7 +192,7 @@ struct TokioTimer {
 
 impl Timer for TokioTimer {
     fn reset(&mut self, deadline: Instant) {
-        if self.over || self.life.is_over(&self.handle) {
+        if self.over || is_over(&self.life, &self.handle) {
             self.over = true;
             return;
         }
@@ -197,7 +216,7 @@ impl Timer for TokioTimer {
         let Some(sleep) = &mut self.sleep else {
             return Poll::Pending;
         };
-        if !self.life.is_over(&self.handle)
+        if !is_over(&self.life, &self.handle)
             && let Some(polled) = caught(|| sleep.as_mut().poll(cx))
         {
             return polled;

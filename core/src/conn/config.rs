@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use bson::Document;
+use bson::RawDocumentBuf;
 
 use super::ClientMetadata;
 use crate::{
@@ -52,7 +52,7 @@ impl ConnectionConfig {
             compressors: Vec::new(),
             server_api: None,
             load_balanced: false,
-            client_metadata: Document::new().into(),
+            client_metadata: RawDocumentBuf::new().into(),
             connect_timeout: Some(DEFAULT_CONNECT_TIMEOUT),
             socket_timeout: None,
             message_len_max: MESSAGE_LEN_MAX,

@@ -10,7 +10,7 @@
 //!
 //! Specifications: "MongoDB Handshake", "Authentication", "Load Balancers".
 
-use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, raw::cstr};
 
 use super::{ConnectionConfig, Phase, Purpose};
 use crate::{
@@ -90,29 +90,39 @@ impl Handshake {
 
     /// The first command of the connection.
     pub(super) fn hello_request(&mut self, config: &ConnectionConfig) -> Result<Request> {
-        let (name, mut command) = if config.server_api.is_some() || config.load_balanced {
-            ("hello", doc! { "hello": 1 })
+        let mut command = RawDocumentBuf::new();
+        let name = if config.server_api.is_some() || config.load_balanced {
+            command.append(cstr!("hello"), 1);
+            "hello"
         } else {
-            ("isMaster", doc! { "isMaster": 1, "helloOk": true })
+            command.append(cstr!("isMaster"), 1);
+            command.append(cstr!("helloOk"), true);
+            "isMaster"
         };
-        command.insert("backpressure", "2");
-        command.insert("client", config.client_metadata.document());
-        let offered = offered(config).map(|c| Bson::from(c.as_str()));
-        command.insert("compression", offered.collect::<Vec<_>>());
+        command.append(cstr!("backpressure"), "2");
+        command.append(cstr!("client"), config.client_metadata.document());
+        let offered: RawArrayBuf = offered(config).map(|c| c.as_str()).collect();
+        command.append(cstr!("compression"), offered);
         if config.load_balanced {
-            command.insert("loadBalanced", true);
+            command.append(cstr!("loadBalanced"), true);
         }
         if let (Some(credential), false) = (&config.credential, self.candidates.is_empty()) {
             if let Some(user) = sasl_supported_mechs(credential) {
-                command.insert("saslSupportedMechs", user);
+                command.append(cstr!("saslSupportedMechs"), user.as_str());
             }
             if let Some((_, Ok(machine))) = self.candidates.first_mut()
                 && let Some(first) = machine.speculative()
             {
-                command.insert("speculativeAuthenticate", first);
+                let first = RawDocumentBuf::try_from(&first)?;
+                command.append(cstr!("speculativeAuthenticate"), first);
             }
         }
-        request(name, command, "admin", config.server_api.as_ref())
+        Ok(request_raw(
+            name,
+            command,
+            "admin",
+            config.server_api.as_ref(),
+        ))
     }
 
     /// Takes the reply to hello or to a command of the authentication.
@@ -181,7 +191,7 @@ impl Handshake {
 fn next(step: AuthStep, config: &ConnectionConfig) -> Result<Next> {
     Ok(match step {
         AuthStep::Send { db, command } => {
-            Next::Send(request("auth", command, &db, config.server_api.as_ref())?)
+            Next::Send(request("auth", &command, &db, config.server_api.as_ref())?)
         }
         AuthStep::Derive(job) => Next::Derive(job),
         AuthStep::Done => Next::Done,
@@ -205,23 +215,33 @@ pub(super) fn choose_compressor(
 
 fn request(
     name: &'static str,
-    mut command: Document,
+    command: &Document,
     db: &str,
     api: Option<&ServerApi>,
 ) -> Result<Request> {
-    command.insert("$db", db);
+    let command = RawDocumentBuf::try_from(command)?;
+    Ok(request_raw(name, command, db, api))
+}
+
+fn request_raw(
+    name: &'static str,
+    mut command: RawDocumentBuf,
+    db: &str,
+    api: Option<&ServerApi>,
+) -> Request {
+    command.append(cstr!("$db"), db);
     if let Some(api) = api {
-        command.insert("apiVersion", api.version.as_str());
+        command.append(cstr!("apiVersion"), api.version.as_str());
         if let Some(strict) = api.strict {
-            command.insert("apiStrict", strict);
+            command.append(cstr!("apiStrict"), strict);
         }
         if let Some(errors) = api.deprecation_errors {
-            command.insert("apiDeprecationErrors", errors);
+            command.append(cstr!("apiDeprecationErrors"), errors);
         }
     }
-    Ok(Request {
+    Request {
         name,
-        document: RawDocumentBuf::try_from(&command)?.into_bytes(),
+        document: command.into_bytes(),
         ..Request::default()
-    })
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use bson::{Bson, doc};
+use bson::{Bson, doc, rawdoc};
 
 use super::{
     peer::{Peer, config, each_step, hello_reply},
@@ -35,7 +35,7 @@ fn is_overload(closed: &ConnError) -> bool {
 #[test]
 fn legacy_hello_carries_metadata_and_compressors() {
     let mut config = config();
-    config.client_metadata = doc! { "driver": { "name": "d" } }.into();
+    config.client_metadata = rawdoc! { "driver": { "name": "d" } }.into();
     config.compressors = vec![Compressor::Zlib { level: Some(3) }];
     each_step(|step| {
         let mut peer = application(config.clone(), step);

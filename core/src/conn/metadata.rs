@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use bson::{Document, doc};
+use bson::{Document, RawDocumentBuf, raw::cstr};
 
 use crate::{
     error::{Error, Result},
@@ -87,8 +87,8 @@ impl HandshakeEnvironment {
     }
 
     /// The `env` document; empty when there is nothing to say.
-    fn env(&self) -> Document {
-        let mut env = Document::new();
+    fn env(&self) -> RawDocumentBuf {
+        let mut env = RawDocumentBuf::new();
         let (name, memory, timeout, region) = match self.faas() {
             None => ("", "", "", ""),
             Some(Faas::Aws) => (
@@ -107,25 +107,28 @@ impl HandshakeEnvironment {
             Some(Faas::Vercel) => ("vercel", "", "", "VERCEL_REGION"),
         };
         if !name.is_empty() {
-            env.insert("name", name);
+            env.append(cstr!("name"), name);
         }
-        for (key, var) in [("timeout_sec", timeout), ("memory_mb", memory)] {
+        for (key, var) in [
+            (cstr!("timeout_sec"), timeout),
+            (cstr!("memory_mb"), memory),
+        ] {
             if let Some(number) = self.var(var).and_then(|v| v.parse::<i32>().ok()) {
-                env.insert(key, number);
+                env.append(key, number);
             }
         }
         if let Some(region) = self.var(region) {
-            env.insert("region", region);
+            env.append(cstr!("region"), region);
         }
-        let mut container = Document::new();
+        let mut container = RawDocumentBuf::new();
         if self.dockerenv {
-            container.insert("runtime", "docker");
+            container.append(cstr!("runtime"), "docker");
         }
         if self.var("KUBERNETES_SERVICE_HOST").is_some() {
-            container.insert("orchestrator", "kubernetes");
+            container.append(cstr!("orchestrator"), "kubernetes");
         }
         if !container.is_empty() {
-            env.insert("container", container);
+            env.append(cstr!("container"), container);
         }
         env
     }
@@ -140,7 +143,7 @@ struct Content {
     app_name: Option<String>,
     driver_info: Vec<DriverInfo>,
     environment: HandshakeEnvironment,
-    document: Document,
+    document: RawDocumentBuf,
 }
 
 impl ClientMetadata {
@@ -154,7 +157,7 @@ impl ClientMetadata {
         driver_info: &[DriverInfo],
         environment: &HandshakeEnvironment,
     ) -> Result<Self> {
-        let document = client_metadata(app_name, driver_info, environment)?;
+        let document = encoded(app_name, driver_info, environment)?;
         Ok(Self(Arc::new(RwLock::new(Content {
             app_name: app_name.map(str::to_owned),
             driver_info: driver_info.to_vec(),
@@ -178,7 +181,7 @@ impl ClientMetadata {
             document,
         } = &mut *content;
         driver_info.push(info);
-        match client_metadata(app_name.as_deref(), driver_info, environment) {
+        match encoded(app_name.as_deref(), driver_info, environment) {
             Ok(appended) => *document = appended,
             Err(error) => {
                 driver_info.pop();
@@ -195,15 +198,15 @@ impl ClientMetadata {
 
     /// The document for a connection that is made now.
     #[must_use]
-    pub fn document(&self) -> Document {
+    pub fn document(&self) -> RawDocumentBuf {
         let content = self.0.read().unwrap_or_else(PoisonError::into_inner);
         content.document.clone()
     }
 }
 
 /// Nothing but this document, until something is added.
-impl From<Document> for ClientMetadata {
-    fn from(document: Document) -> Self {
+impl From<RawDocumentBuf> for ClientMetadata {
+    fn from(document: RawDocumentBuf) -> Self {
         Self(Arc::new(RwLock::new(Content {
             app_name: None,
             driver_info: Vec::new(),
@@ -225,6 +228,18 @@ pub fn client_metadata(
     driver_info: &[DriverInfo],
     environment: &HandshakeEnvironment,
 ) -> Result<Document> {
+    Ok(Document::try_from(encoded(
+        app_name,
+        driver_info,
+        environment,
+    )?)?)
+}
+
+fn encoded(
+    app_name: Option<&str>,
+    driver_info: &[DriverInfo],
+    environment: &HandshakeEnvironment,
+) -> Result<RawDocumentBuf> {
     let (mut name, mut version) = (DRIVER_NAME.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     let mut platform = environment.platform.clone().unwrap_or_default();
     let mut seen: Vec<[&str; 3]> = Vec::new();
@@ -250,26 +265,21 @@ pub fn client_metadata(
             append(out, field);
         }
     }
-    let mut client = Document::new();
-    if let Some(app) = app_name.filter(|app| !app.is_empty()) {
-        if app.len() > APP_NAME_LEN_MAX {
-            return Err(Error::invalid_argument(
-                "appName: must have at most 128 bytes",
-            ));
-        }
-        client.insert("application", doc! { "name": app });
+    let app_name = app_name.filter(|app| !app.is_empty());
+    if app_name.is_some_and(|app| app.len() > APP_NAME_LEN_MAX) {
+        return Err(Error::invalid_argument(
+            "appName: must have at most 128 bytes",
+        ));
     }
-    client.insert("driver", doc! { "name": name, "version": version });
-    client.insert("os", os(environment));
-    if !platform.is_empty() {
-        client.insert("platform", platform);
+    Parts {
+        app_name,
+        name: &name,
+        version: &version,
+        os: os(environment),
+        platform: &platform,
+        env: environment.env(),
     }
-    let env = environment.env();
-    if !env.is_empty() {
-        client.insert("env", env);
-    }
-    shrink(&mut client)?;
-    Ok(client)
+    .fitted()
 }
 
 fn append(out: &mut String, field: &str) {
@@ -282,69 +292,94 @@ fn append(out: &mut String, field: &str) {
     out.push_str(field);
 }
 
-fn os(environment: &HandshakeEnvironment) -> Document {
-    let kind = match environment.os_type.as_str() {
-        "" => "unknown",
-        kind => kind,
-    };
-    let mut os = doc! { "type": kind };
+fn os(environment: &HandshakeEnvironment) -> RawDocumentBuf {
+    let mut os = os_type(environment.os_type.as_str());
     let fields = [
-        ("name", &environment.os_name),
-        ("architecture", &environment.os_arch),
-        ("version", &environment.os_version),
+        (cstr!("name"), &environment.os_name),
+        (cstr!("architecture"), &environment.os_arch),
+        (cstr!("version"), &environment.os_version),
     ];
     for (key, value) in fields {
         if let Some(value) = value {
-            os.insert(key, value);
+            os.append(key, value.as_str());
         }
     }
     os
 }
 
-/// Handshake: "Limitations".
-fn shrink(client: &mut Document) -> Result<()> {
-    if excess(client)? == 0 {
-        return Ok(());
-    }
-    match client
-        .get_document("env")
-        .and_then(|env| env.get_str("name"))
-    {
-        Ok(name) => {
-            let env = doc! { "name": name };
-            client.insert("env", env);
-        }
-        Err(_) => drop(client.remove("env")),
-    }
-    if excess(client)? == 0 {
-        return Ok(());
-    }
-    let kind = client.get_document("os").and_then(|os| os.get_str("type"));
-    let os = doc! { "type": kind.unwrap_or("unknown") };
-    client.insert("os", os);
-    if excess(client)? == 0 {
-        return Ok(());
-    }
-    client.remove("env");
-    let excess_len = excess(client)?;
-    if excess_len > 0 {
-        let platform = client.get_str("platform").unwrap_or_default();
-        let mut end = platform.len().saturating_sub(excess_len);
-        while !platform.is_char_boundary(end) {
-            end -= 1;
-        }
-        let platform = platform[..end].to_owned();
-        client.insert("platform", platform);
-    }
-    if excess(client)? > 0 {
-        return Err(Error::invalid_argument(
-            "driver_info: name and version leave no room in the 512 bytes of client metadata",
-        ));
-    }
-    Ok(())
+fn os_type(kind: &str) -> RawDocumentBuf {
+    let kind = if kind.is_empty() { "unknown" } else { kind };
+    let mut os = RawDocumentBuf::new();
+    os.append(cstr!("type"), kind);
+    os
 }
 
-/// How many bytes the document has too many.
-fn excess(client: &Document) -> Result<usize> {
-    Ok(client.to_vec()?.len().saturating_sub(LEN_MAX))
+/// What the document consists of.
+struct Parts<'a> {
+    app_name: Option<&'a str>,
+    name: &'a str,
+    version: &'a str,
+    os: RawDocumentBuf,
+    platform: &'a str,
+    env: RawDocumentBuf,
+}
+
+impl Parts<'_> {
+    fn document(&self) -> RawDocumentBuf {
+        let mut client = RawDocumentBuf::new();
+        if let Some(app) = self.app_name {
+            let mut application = RawDocumentBuf::new();
+            application.append(cstr!("name"), app);
+            client.append(cstr!("application"), application);
+        }
+        let mut driver = RawDocumentBuf::new();
+        driver.append(cstr!("name"), self.name);
+        driver.append(cstr!("version"), self.version);
+        client.append(cstr!("driver"), driver);
+        client.append(cstr!("os"), self.os.as_ref());
+        if !self.platform.is_empty() {
+            client.append(cstr!("platform"), self.platform);
+        }
+        if !self.env.is_empty() {
+            client.append(cstr!("env"), self.env.as_ref());
+        }
+        client
+    }
+
+    /// The document without what does not fit (handshake: "Limitations").
+    fn fitted(mut self) -> Result<RawDocumentBuf> {
+        let excess = |client: &RawDocumentBuf| client.as_bytes().len().saturating_sub(LEN_MAX);
+        let whole = self.document();
+        if excess(&whole) == 0 {
+            return Ok(whole);
+        }
+        let mut env = RawDocumentBuf::new();
+        if let Ok(name) = self.env.get_str("name") {
+            env.append(cstr!("name"), name);
+        }
+        self.env = env;
+        let named = self.document();
+        if excess(&named) == 0 {
+            return Ok(named);
+        }
+        self.os = os_type(self.os.get_str("type").unwrap_or_default());
+        let typed = self.document();
+        if excess(&typed) == 0 {
+            return Ok(typed);
+        }
+        self.env = RawDocumentBuf::new();
+        let excess_len = excess(&self.document());
+        let mut end = self.platform.len().saturating_sub(excess_len);
+        while !self.platform.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.platform = &self.platform[..end];
+        let cut = self.document();
+        if excess(&cut) > 0 {
+            return Err(Error::invalid_argument(
+                "driver_info: name and version leave no room in the 512 bytes of client metadata",
+            ));
+        }
+        Ok(cut)
+    }
 }

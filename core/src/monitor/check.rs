@@ -310,17 +310,9 @@ impl Monitor {
         self.known = true;
         self.version = hello.topology_version;
         self.ended = now;
-        let link = self.link.unwrap_or_default();
-        self.emit(SdamEvent::ServerHeartbeatSucceeded(
-            ServerHeartbeatSucceededEvent {
-                duration,
-                reply: hello.raw.clone(),
-                server_address: self.config.address.clone(),
-                awaited: self.awaited(),
-                driver_connection_id: self.connections,
-                server_connection_id: link.server_id,
-            },
-        ));
+        if self.config.events {
+            self.report_succeeded(&hello, duration);
+        }
         let outcome = CheckOutcome::Success { hello, rtt };
         self.actions.push_back(MonitorAction::Outcome(outcome));
     }
@@ -365,7 +357,24 @@ impl Monitor {
         }
     }
 
+    fn report_succeeded(&mut self, hello: &HelloReply, duration: Duration) {
+        let link = self.link.unwrap_or_default();
+        self.emit(SdamEvent::ServerHeartbeatSucceeded(
+            ServerHeartbeatSucceededEvent {
+                duration,
+                reply: hello.raw.clone(),
+                server_address: self.config.address.clone(),
+                awaited: self.awaited(),
+                driver_connection_id: self.connections,
+                server_connection_id: link.server_id,
+            },
+        ));
+    }
+
     fn report_started(&mut self, awaited: bool) {
+        if !self.config.events {
+            return;
+        }
         let link = self.link.unwrap_or_default();
         self.emit(SdamEvent::ServerHeartbeatStarted(
             ServerHeartbeatStartedEvent {
@@ -380,6 +389,9 @@ impl Monitor {
     /// Emits the end of the running check.
     fn report_failed(&mut self, failure: Error, now: Instant) {
         self.ended = now;
+        if !self.config.events {
+            return;
+        }
         let link = self.link.unwrap_or_default();
         let duration = self
             .started()

@@ -1,6 +1,6 @@
 //! The hello commands of monitors and probes.
 
-use bson::{Document, doc};
+use bson::{RawDocumentBuf, raw::cstr};
 
 use super::MonitorConfig;
 use crate::{hello::TopologyVersion, op::Sequences, wire::Request};
@@ -13,21 +13,31 @@ pub(super) fn request(
     await_change_of: Option<TopologyVersion>,
 ) -> Request {
     let name = if hello_ok { "hello" } else { "isMaster" };
-    let mut command = doc! { name: 1, "helloOk": true };
+    let mut command = RawDocumentBuf::new();
+    command.append(
+        if hello_ok {
+            cstr!("hello")
+        } else {
+            cstr!("isMaster")
+        },
+        1,
+    );
+    command.append(cstr!("helloOk"), true);
     if let Some(version) = await_change_of {
         let millis = i64::try_from(config.heartbeat_frequency.as_millis()).unwrap_or(i64::MAX);
-        command.insert("topologyVersion", version.to_document());
-        command.insert("maxAwaitTimeMS", millis);
+        let mut known = RawDocumentBuf::new();
+        known.append(cstr!("processId"), version.process_id);
+        known.append(cstr!("counter"), version.counter);
+        command.append(cstr!("topologyVersion"), known);
+        command.append(cstr!("maxAwaitTimeMS"), millis);
     }
-    command.insert("$db", "admin");
+    command.append(cstr!("$db"), "admin");
     if let Some(api) = &config.server_api {
         declare_api(&mut command, api);
     }
     Request {
         name,
-        document: command
-            .to_vec()
-            .expect("a few fields of fixed types can be encoded"),
+        document: command.into_bytes(),
         sequences: Sequences::None,
         more_to_come: false,
         exhaust_allowed: await_change_of.is_some(),
@@ -35,12 +45,12 @@ pub(super) fn request(
     }
 }
 
-fn declare_api(command: &mut Document, api: &crate::options::ServerApi) {
-    command.insert("apiVersion", api.version.as_str());
+fn declare_api(command: &mut RawDocumentBuf, api: &crate::options::ServerApi) {
+    command.append(cstr!("apiVersion"), api.version.as_str());
     if let Some(strict) = api.strict {
-        command.insert("apiStrict", strict);
+        command.append(cstr!("apiStrict"), strict);
     }
     if let Some(errors) = api.deprecation_errors {
-        command.insert("apiDeprecationErrors", errors);
+        command.append(cstr!("apiDeprecationErrors"), errors);
     }
 }

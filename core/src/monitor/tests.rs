@@ -25,6 +25,7 @@ fn config(streaming: bool) -> MonitorConfig {
         connect_timeout: Some(CONNECT),
         streaming,
         server_api: None,
+        events: true,
     }
 }
 
@@ -450,4 +451,30 @@ fn failing_probe_gives_no_sample_and_opens_another_connection() {
     assert!(matches!(probe.want(), Want::Open));
     probe.stop(at(30_002));
     assert!(matches!(probe.want(), Want::Stopped));
+}
+
+#[test]
+fn without_listeners_only_outcomes_are_told() {
+    let mut monitor = Monitor::new(
+        MonitorConfig {
+            events: false,
+            ..config(true)
+        },
+        at(0),
+    );
+    let hello = HelloReply::from_document(reply()).unwrap();
+    monitor.handle_established(Box::new(hello), RTT, at(1));
+    monitor.handle_failure(Error::from(std::io::ErrorKind::ConnectionReset), at(2));
+    monitor.stop(at(3));
+    let told: Vec<_> = std::iter::from_fn(|| monitor.poll_action()).collect();
+    assert!(
+        matches!(
+            told[..],
+            [
+                MonitorAction::Outcome(CheckOutcome::Success { .. }),
+                MonitorAction::Outcome(CheckOutcome::Failure { .. })
+            ]
+        ),
+        "{told:?}"
+    );
 }
