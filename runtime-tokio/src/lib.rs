@@ -101,7 +101,7 @@ impl Runtime for TokioRuntime {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) -> std::result::Result<(), RuntimeGone> {
         // A runtime that was shut down takes the task and drops it at once.
-        let task = self.handle.spawn(task);
+        let task = self.handle.spawn(self.life.hold(task));
         if task.is_finished() && was_dropped(task) {
             return Err(RuntimeGone);
         }
@@ -109,7 +109,7 @@ impl Runtime for TokioRuntime {
     }
 
     fn is_current(&self) -> bool {
-        is_current(&self.handle)
+        Handle::try_current().is_ok_and(|current| current.id() == self.handle.id())
     }
 
     fn offload(&self, job: Job) -> BoxFuture<'static, ()> {
@@ -153,21 +153,6 @@ impl Runtime for TokioRuntime {
     }
 }
 
-/// Whether the caller runs in the context of a runtime.
-fn is_current(handle: &Handle) -> bool {
-    Handle::try_current().is_ok_and(|current| current.id() == handle.id())
-}
-
-/// Whether the caller is polled as a task of a runtime, which keeps its timers as long as it polls.
-fn is_task_of(handle: &Handle) -> bool {
-    tokio::task::try_id().is_some() && is_current(handle)
-}
-
-/// Whether a runtime has been shut down. One whose own task asks has not.
-fn is_over(life: &Life, handle: &Handle) -> bool {
-    !is_task_of(handle) && life.is_over(handle)
-}
-
 /// Whether a finished task was dropped by its runtime instead of run.
 fn was_dropped(task: JoinHandle<()>) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
@@ -192,7 +177,7 @@ struct TokioTimer {
 
 impl Timer for TokioTimer {
     fn reset(&mut self, deadline: Instant) {
-        if self.over || is_over(&self.life, &self.handle) {
+        if self.over || self.life.is_over(&self.handle) {
             self.over = true;
             return;
         }
@@ -216,7 +201,7 @@ impl Timer for TokioTimer {
         let Some(sleep) = &mut self.sleep else {
             return Poll::Pending;
         };
-        if !is_over(&self.life, &self.handle)
+        if !self.life.is_over(&self.handle)
             && let Some(polled) = caught(|| sleep.as_mut().poll(cx))
         {
             return polled;
