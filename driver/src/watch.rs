@@ -52,7 +52,7 @@ trait Watcher: Watch {
 struct HandedOn {
     /// The server streams its state, so that it is to be probed.
     streaming: bool,
-    /// Operations have waited for it.
+    /// Operations have waited for it, and find what they want: a server that can be written to.
     awaited: bool,
 }
 
@@ -127,6 +127,7 @@ async fn watch<M: Watcher>(server: &Server, life: &Arc<Incarnation>, machine: M,
             server.probe_signal.raise(PROBE);
         }
         if told.awaited
+            && matches!(machine.want(), Want::Exchange { .. })
             && let Some(bits) = linger(server, life, M::signal(server)).await
         {
             if !machine.handle_bits(bits, runtime.now()) {
@@ -314,7 +315,11 @@ impl MonitorRoutes for Routing<'_> {
 
     fn outcome(&mut self, outcome: CheckOutcome) {
         self.shared.outbox.flush();
-        self.told.awaited |= self.shared.views.waiting() > 0;
+        let writable = matches!(
+            &outcome,
+            CheckOutcome::Success { hello, .. } if hello.is_writable_primary
+        );
+        self.told.awaited |= writable && self.shared.views.waiting() > 0;
         self.shared.handle_check(self.server.id, outcome);
     }
 

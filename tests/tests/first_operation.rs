@@ -5,7 +5,7 @@ use std::time::Duration;
 use bson::{Document, doc, oid::ObjectId};
 use mongo_client::Client;
 use mongo_client_sim::{Scripted, hello_reply};
-use mongo_client_tests::sim::{Seen, Servers, assert_quiet, find_reply};
+use mongo_client_tests::sim::{ADDRESS, Seen, Servers, assert_quiet, drop_after, find_reply};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -90,10 +90,39 @@ fn a_client_that_ends_while_a_check_waits_leaves_nothing() {
     let operation = find(&client);
     let sim = servers.sim.clone();
     servers.sim.block_on(async move {
-        let cut = mongo_client_tests::sim::drop_after(&sim, operation, 5 * MS).await;
+        let cut = drop_after(&sim, operation, 5 * MS).await;
         assert!(cut.is_none());
     });
     drop(client);
     servers.pass(SECOND);
     assert!(!servers.seen("").iter().any(is_awaitable));
+}
+
+#[test]
+fn the_second_check_of_a_server_that_cannot_serve_begins_at_once() {
+    let servers = Servers::standalone(1);
+    servers.set_rule(|seen| {
+        let mut hello = hello_reply(&seen.command)?;
+        let version = doc! { "processId": ObjectId::from_bytes([1; 12]), "counter": 0_i64 };
+        hello.extend(doc! {
+            "topologyVersion": version, "isWritablePrimary": false, "ismaster": false,
+            "secondary": true, "setName": "rs", "setVersion": 1, "hosts": [ADDRESS],
+        });
+        Some(match is_awaitable(seen) {
+            true => Scripted::Later(hello, 10 * SECOND),
+            false => Scripted::Reply(hello),
+        })
+    });
+    let client = servers.client(|options| {
+        options.repl_set_name = Some("rs".to_owned());
+        options.server_selection_timeout = Some(SECOND);
+    });
+    servers.sim.block_on(async {
+        let things = client.database("db").collection::<Document>("c");
+        things.find_one(doc! {}).await.unwrap_err();
+    });
+    let seen = servers.seen("");
+    let hello = seen.iter().find(|seen| seen.name() == "isMaster").unwrap();
+    let check = seen.iter().find(|seen| is_awaitable(seen)).unwrap();
+    assert!(check.at - hello.at < 5 * MS, "{seen:?}");
 }
