@@ -26,9 +26,13 @@ use crate::{
     shared::Shared,
     signal::Signal,
     tasks::raised,
-    wait::{Either, race, sleep_until},
+    wait::{Either, give_way, race, sleep_until},
 };
 
+/// How often a monitor gives way to those who have waited for it. An executor with one queue comes
+/// back to its task first because of the pool, which is ready; then behind those who waited; and then
+/// behind the tasks that dial for them.
+const WAYS: usize = 3;
 /// The longest that a check waits for those who have waited for the last one.
 const LINGER_MAX: Duration = Duration::from_millis(10);
 
@@ -52,8 +56,10 @@ trait Watcher: Watch {
 struct HandedOn {
     /// The server streams its state, so that it is to be probed.
     streaming: bool,
-    /// Operations have waited for it, and find what they want: a server that can be written to.
+    /// Operations have waited for it.
     awaited: bool,
+    /// The server can be written to, so that they find it.
+    writable: bool,
 }
 
 /// Runs a server's monitor until it ends.
@@ -126,14 +132,20 @@ async fn watch<M: Watcher>(server: &Server, life: &Arc<Incarnation>, machine: M,
             probing = true;
             server.probe_signal.raise(PROBE);
         }
-        if told.awaited
-            && matches!(machine.want(), Want::Exchange { .. })
-            && let Some(bits) = linger(server, life, M::signal(server)).await
-        {
-            if !machine.handle_bits(bits, runtime.now()) {
-                link = None;
+        if told.awaited {
+            // Those who have waited go first: the next check can wait for them.
+            if told.writable && matches!(machine.want(), Want::Exchange { .. }) {
+                if let Some(bits) = linger(server, life, M::signal(server)).await {
+                    if !machine.handle_bits(bits, runtime.now()) {
+                        link = None;
+                    }
+                    continue;
+                }
+            } else {
+                for _ in 0..WAYS {
+                    give_way().await;
+                }
             }
-            continue;
         }
         let bits = match machine.want() {
             Want::Stopped => return,
@@ -315,11 +327,11 @@ impl MonitorRoutes for Routing<'_> {
 
     fn outcome(&mut self, outcome: CheckOutcome) {
         self.shared.outbox.flush();
-        let writable = matches!(
+        self.told.awaited |= self.shared.views.waiting() > 0;
+        self.told.writable = matches!(
             &outcome,
             CheckOutcome::Success { hello, .. } if hello.is_writable_primary
         );
-        self.told.awaited |= writable && self.shared.views.waiting() > 0;
         self.shared.handle_check(self.server.id, outcome);
     }
 
