@@ -38,7 +38,8 @@
 //! # Cursors
 //!
 //! The host owns them: a [`CursorMachine`](crate::cursor::CursorMachine) is made from the reply of
-//! `find`; it says when to fetch, and gives the next [`CommandSpec`], which the host submits with
+//! `find`; it says when to fetch, and gives the next [`CommandSpec`](crate::op::CommandSpec), which
+//! the host submits with
 //! the target [`Target::Server`] of [`Executed::server`] and the session
 //! of the first command ([`implicit_session`](Engine::implicit_session)). A cursor that is given up
 //! is handed to [`kill_cursor`](Engine::kill_cursor), also after a `getMore` was cancelled.

@@ -1,7 +1,7 @@
 //! Which machine's action goes where: the only place that says so.
 //!
 //! The client is composed twice from the same machines: with locks and futures (the driver), and as
-//! one object for event loops ([`crate::engine`]). Both drain a machine through a function of this
+//! one object for event loops (`crate::engine`). Both drain a machine through a function of this
 //! module into a type that implements its destinations, so the two differ in who holds what, not in
 //! what happens. A new action of a machine is a new destination, which neither can forget.
 //!
