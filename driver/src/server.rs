@@ -44,9 +44,6 @@ pub(crate) const CANCEL: u32 = 8;
 /// Raised on a server's probe signal: its monitor streams, so that round-trip times have to be measured
 /// beside it.
 pub(crate) const PROBE: u32 = 16;
-/// Raised on a server's monitor signal, where that lingers: an operation has ended, or a connection
-/// could not be opened.
-pub(crate) const SERVED: u32 = 32;
 /// More errands than this are not taken on: they are best effort, and a bound on memory. Drains
 /// have their bound in the pool's size.
 const ERRANDS_MAX: usize = 1_000;
@@ -61,8 +58,6 @@ pub(crate) struct Server {
     pub(crate) operations: AtomicU32,
     /// A check began after the removal: neither its beginning nor its end is told.
     pub(crate) muted: AtomicBool,
-    /// Whether the next check waits until an operation has ended.
-    pub(crate) lingers: AtomicBool,
     pub(crate) pool: Guarded<PoolCell>,
     chores: Guarded<Chores>,
     /// How many errands are queued or under way.
@@ -233,7 +228,6 @@ impl Server {
             monitor_config: Arc::new(monitor_config),
             operations: AtomicU32::new(0),
             muted: AtomicBool::new(false),
-            lingers: AtomicBool::new(false),
             pool: Guarded::new(cell),
             chores: Guarded::new(Chores::default()),
             errands: AtomicUsize::new(0),
@@ -410,14 +404,6 @@ impl Server {
         std::mem::forget(guard);
     }
 
-    /// An operation has ended, or had no connection: a check that has waited for that begins.
-    #[inline]
-    pub(crate) fn end_linger(&self) {
-        if self.lingers.load(Ordering::Acquire) {
-            self.monitor_signal.raise(SERVED);
-        }
-    }
-
     /// The runtime died while a connection was being opened: the next one opens it, which may be
     /// there already.
     pub(crate) fn postpone_open(
@@ -475,7 +461,6 @@ impl Server {
             }
             cell.pool.checkin(token, link, reusable, why, now)
         });
-        self.end_linger();
     }
 }
 

@@ -87,7 +87,6 @@ impl Opening {
         let (id, now) = (self.id, self.life.runtime().now());
         self.server
             .with_pool("open failed", |cell| cell.open_failed(id, error, now));
-        self.server.end_linger();
     }
 }
 

@@ -4,8 +4,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::Arc,
 };
 
 use mongo_client_core::{
@@ -22,7 +21,7 @@ use mongo_client_core::{
 use crate::{
     incarnation::Incarnation,
     link::{Link, Opened},
-    server::{CANCEL, CHECK, PROBE, SERVED, STOP, Server},
+    server::{CANCEL, CHECK, PROBE, STOP, Server},
     shared::Shared,
     signal::Signal,
     tasks::raised,
@@ -33,8 +32,6 @@ use crate::{
 /// back to its task first because of the pool, which is ready; then behind those who waited; and then
 /// behind the tasks that dial for them.
 const WAYS: usize = 3;
-/// The longest that a check waits for those who have waited for the last one.
-const LINGER_MAX: Duration = Duration::from_millis(10);
 
 /// A machine that watches a server, and what reaches it.
 trait Watcher: Watch {
@@ -58,8 +55,6 @@ struct HandedOn {
     streaming: bool,
     /// Operations have waited for it.
     awaited: bool,
-    /// The server can be written to, so that they find it.
-    writable: bool,
 }
 
 /// Runs a server's monitor until it ends.
@@ -133,18 +128,9 @@ async fn watch<M: Watcher>(server: &Server, life: &Arc<Incarnation>, machine: M,
             server.probe_signal.raise(PROBE);
         }
         if told.awaited {
-            // Those who have waited go first: the next check can wait for them.
-            if told.writable && matches!(machine.want(), Want::Exchange { .. }) {
-                if let Some(bits) = linger(server, life, M::signal(server)).await {
-                    if !machine.handle_bits(bits, runtime.now()) {
-                        link = None;
-                    }
-                    continue;
-                }
-            } else {
-                for _ in 0..WAYS {
-                    give_way().await;
-                }
+            // Those who have waited go first: the next check can wait for their connections.
+            for _ in 0..WAYS {
+                give_way().await;
             }
         }
         let bits = match machine.want() {
@@ -224,21 +210,6 @@ async fn watch<M: Watcher>(server: &Server, life: &Arc<Incarnation>, machine: M,
     }
 }
 
-/// Lets those go first who have waited for a check: the next one begins when the first of them has
-/// its reply, so that client and server are not busy with both at once, or after a while. Raised bits
-/// end it before.
-async fn linger(server: &Server, life: &Incarnation, signal: &Signal) -> Option<u32> {
-    server.lingers.store(true, Ordering::Release);
-    let runtime = life.runtime();
-    let patience = sleep_until(&**runtime, runtime.now() + LINGER_MAX);
-    let ended = race(raised(signal, life), patience).await;
-    server.lingers.store(false, Ordering::Release);
-    match ended {
-        Either::First(bits) => Some(bits & !SERVED).filter(|bits| *bits != 0),
-        Either::Second(()) => None,
-    }
-}
-
 /// Runs a part of a check until it is ready or a signal ends it. A mere check request does not: the
 /// check under way will answer it.
 async fn unless_raised<M: Watcher, F: Future>(
@@ -250,8 +221,8 @@ async fn unless_raised<M: Watcher, F: Future>(
     let mut part = pin!(part);
     loop {
         match race(raised(M::signal(server), life), part.as_mut()).await {
-            Either::First(bits) if bits & !(CHECK | SERVED) == 0 => {
-                machine.handle_bits(bits, life.runtime().now());
+            Either::First(CHECK) => {
+                machine.handle_bits(CHECK, life.runtime().now());
             }
             either => return either,
         }
@@ -328,10 +299,6 @@ impl MonitorRoutes for Routing<'_> {
     fn outcome(&mut self, outcome: CheckOutcome) {
         self.shared.outbox.flush();
         self.told.awaited |= self.shared.views.waiting() > 0;
-        self.told.writable = matches!(
-            &outcome,
-            CheckOutcome::Success { hello, .. } if hello.is_writable_primary
-        );
         self.shared.handle_check(self.server.id, outcome);
     }
 
