@@ -45,7 +45,8 @@ pub mod topology;
 pub mod uri;
 pub mod wire;
 
-#[cfg(all(test, feature = "engine"))]
+#[cfg(test)]
+#[cfg(feature = "engine")]
 mod secrets_tests;
 
 pub use bson;
