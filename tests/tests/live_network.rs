@@ -27,6 +27,7 @@ use mongo_client_tests::{
     pools::{DOCUMENTS, recovers, total, warm},
     rt,
     sim::assert_quiet,
+    witness::Witness,
 };
 use tokio::sync::Barrier;
 
@@ -49,6 +50,8 @@ struct Fault {
     steps: Barrier,
     /// How late a timer of this process was at worst, in milliseconds.
     lag_ms: AtomicU64,
+    /// How long the machine stood still.
+    witness: Witness,
 }
 
 impl Fault {
@@ -58,6 +61,7 @@ impl Fault {
             monitoring,
             steps: Barrier::new(CLIENTS + 1),
             lag_ms: AtomicU64::new(0),
+            witness: Witness::new(),
         }
     }
 
@@ -81,7 +85,8 @@ impl Fault {
     /// How much later than its limit an operation may end. Several timers and wake-ups make one
     /// end, and each may be as late as any.
     fn slack(&self) -> Duration {
-        SLACK + 4 * Duration::from_millis(self.lag_ms.load(Ordering::Relaxed))
+        let lag = Duration::from_millis(self.lag_ms.load(Ordering::Relaxed));
+        SLACK + 4 * lag.max(self.witness.longest())
     }
 
     #[track_caller]
