@@ -101,7 +101,7 @@ impl Runtime for TokioRuntime {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) -> std::result::Result<(), RuntimeGone> {
         // A runtime that was shut down takes the task and drops it at once.
-        let task = self.handle.spawn(self.life.hold(task));
+        let task = self.handle.spawn(task);
         if task.is_finished() && was_dropped(task) {
             return Err(RuntimeGone);
         }
